@@ -1,0 +1,1 @@
+//! Read float checkpoints, tokenizers and templates from untrusted files.

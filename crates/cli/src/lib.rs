@@ -1,0 +1,1 @@
+//! Ask, chat, verify and manage models from one command.

@@ -1,0 +1,1 @@
+//! Turn a float checkpoint into an exact integer model, deterministically.

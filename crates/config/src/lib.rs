@@ -1,0 +1,1 @@
+//! Read files and environment once, into one plain struct.

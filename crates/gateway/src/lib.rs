@@ -1,0 +1,1 @@
+//! Speak the OpenAI-compatible HTTP API on the user's own machine.

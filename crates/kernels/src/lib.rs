@@ -1,0 +1,1 @@
+//! Multiply integer matrices as fast as the processor allows, bit-equal at every SIMD level.

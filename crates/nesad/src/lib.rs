@@ -1,0 +1,1 @@
+//! Run a compute node: hold a layer range, serve sessions, sign what was done.

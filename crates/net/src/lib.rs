@@ -1,0 +1,1 @@
+//! Carry bounded frames between authenticated peers, over QUIC or a seeded simulation.

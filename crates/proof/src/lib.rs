@@ -1,0 +1,1 @@
+//! State what was computed, and verify the evidence for it.

@@ -1,0 +1,1 @@
+//! Keep models and shards on disk by content, and fetch them resumably.

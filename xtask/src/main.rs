@@ -1,0 +1,2 @@
+//! Automate anything that needs more than one command.
+fn main() {}
