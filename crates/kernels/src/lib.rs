@@ -1,1 +1,60 @@
 //! Multiply integer matrices as fast as the processor allows, bit-equal at every SIMD level.
+//!
+//! A linear layer of the integer model is `y = W·x` with int8 weights and int16 activations, followed
+//! by one rounding `q = clamp(round((y + bias) / D[row]))`. Integer sums are associative, so every
+//! blocking, thread split and instruction set must give the same bits; the tests say that they do.
+//!
+//! ```
+//! use nesa_kernels::{Divisors, Epilogue, Level, PackedMatrix, Panel, Rows, Width, matmul};
+//!
+//! let matrix = PackedMatrix::pack(2, 3, &[1, 2, 3, -1, -2, -3]); // (rows, cols)
+//! let mut rows = Rows::default();
+//! rows.prepare(Level::detect(), 1, 3, &[100, 200, 300]); // (n, cols)
+//! let divisors = Divisors::new(&[3, 5])?;
+//! let mut out = [0i16; 2]; // (n, rows)
+//! let epilogue = Epilogue::Requantize {
+//!     divisors: &divisors,
+//!     bias: None,
+//!     max: 127,
+//!     out: Panel::new(&mut out, 1, 2),
+//! };
+//! matmul(&matrix, &rows, 0..matrix.blocks(), Width::I32, epilogue);
+//! assert_eq!(out, [127, -127]); // round(1400 / 3) = 467 and round(-1400 / 5) = -280, clamped
+//! # Ok::<(), nesa_kernels::KernelError>(())
+//! ```
+//!
+//! # Limits
+//! At most [`COLS_MAX`] columns; [`Width::I32`] is exact only where the caller has proven
+//! `|y + bias| < 2^31`. This is the only crate of the workspace with `unsafe` code.
+#![allow(
+    unsafe_code,
+    reason = "SIMD intrinsics and strided output need raw pointers"
+)]
+
+mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod divisors;
+mod epilogue;
+mod float;
+mod level;
+mod matmul;
+mod packed;
+mod panel;
+mod rows;
+pub mod scalar;
+
+pub use attention::{dot_rows, dot_rows_multi, weighted_rows, weighted_rows_multi};
+pub use divisors::{Divisors, KernelError};
+pub use epilogue::{Epilogue, RESIDUAL_MAX};
+pub use float::gemm_f32;
+pub use level::{Level, ParseLevelError};
+pub use matmul::{Width, matmul, matmul_i32, matmul_i64};
+pub use packed::{BLOCK_ROWS, COLS_MAX, PackedMatrix};
+pub use panel::Panel;
+pub use rows::Rows;
+
+#[cfg(test)]
+mod tests;

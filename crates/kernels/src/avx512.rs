@@ -1,0 +1,128 @@
+//! AVX-512 kernels: byte dot products (`vpdpbusd`) of unsigned activation limbs and signed weights.
+//!
+//! `x + 32768 = 256·h + l` with bytes `h`, `l`, hence `Σ w·x = 256·(Σ w·h − 128·Σ w) + Σ w·l`. The
+//! term in brackets starts from the packed −128·Σ w, so no correction is left for the end. Both limb
+//! sums fit 32 bits for up to 65,536 columns; their combination does under `Width::I32`.
+
+pub(crate) mod attention;
+pub(crate) mod epilogue;
+
+use std::arch::x86_64::*;
+
+use crate::matmul::{Job, Sums, Width};
+use crate::packed::{BLOCK_ROWS, Line};
+
+/// Cache lines that a kernel with one batch row fetches ahead of each stream of weights.
+const AHEAD: usize = 24;
+
+/// Multiplies 1, 2 or 4 row blocks by a tile of at most 6 batch rows (3 for 4 blocks).
+///
+/// # Safety
+/// The processor must run AVX-512 F, BW, VL, DQ and VNNI.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+pub(crate) unsafe fn run(job: &Job<'_>, sums: &mut Sums) {
+    assert!(job.lines.len() >= job.blocks * job.groups, "lines");
+    assert!(job.high_init.len() >= job.blocks * BLOCK_ROWS, "row sums");
+    assert!(job.words.len() >= job.groups * job.rows, "words");
+    // SAFETY: the lengths were just checked, and each arm's kernel matches (blocks, rows).
+    unsafe {
+        match (job.blocks, job.rows) {
+            (1, 1) => kernel::<1, 1>(job, sums),
+            (1, 2) => kernel::<1, 2>(job, sums),
+            (1, 3) => kernel::<1, 3>(job, sums),
+            (1, 4) => kernel::<1, 4>(job, sums),
+            (1, 5) => kernel::<1, 5>(job, sums),
+            (1, 6) => kernel::<1, 6>(job, sums),
+            (2, 1) => kernel::<2, 1>(job, sums),
+            (2, 2) => kernel::<2, 2>(job, sums),
+            (2, 3) => kernel::<2, 3>(job, sums),
+            (2, 4) => kernel::<2, 4>(job, sums),
+            (2, 5) => kernel::<2, 5>(job, sums),
+            (2, 6) => kernel::<2, 6>(job, sums),
+            (4, 1) => kernel::<4, 1>(job, sums),
+            (4, 2) => kernel::<4, 2>(job, sums),
+            (4, 3) => kernel::<4, 3>(job, sums),
+            shape => unreachable!("no kernel for {shape:?} (blocks, rows)"),
+        }
+    }
+}
+
+/// `R` row blocks times `T` batch rows; the 2·R·T accumulators live in registers.
+///
+/// # Safety
+/// As [`run`]; `job` holds at least `R` blocks and exactly `T` rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+unsafe fn kernel<const R: usize, const T: usize>(job: &Job<'_>, sums: &mut Sums) {
+    let lines: *const Line = job.lines.as_ptr();
+    let words: *const u64 = job.words.as_ptr();
+    let mut low = [[_mm512_setzero_si512(); T]; R];
+    let mut high = low;
+    for (r, high) in high.iter_mut().enumerate() {
+        // SAFETY: `high_init` holds 16 values for each of the R blocks.
+        let init = unsafe { _mm512_loadu_epi32(job.high_init.as_ptr().add(r * BLOCK_ROWS)) };
+        *high = [init; T];
+    }
+    for g in 0..job.groups {
+        let mut weights = [_mm512_setzero_si512(); R];
+        for (r, weights) in weights.iter_mut().enumerate() {
+            // SAFETY: r < blocks and g < groups, and `lines` holds blocks · groups cache lines.
+            let line = unsafe { lines.add(r * job.groups + g) };
+            if T == 1 {
+                // A prefetch is a hint: the address may lie outside the matrix.
+                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(AHEAD).cast());
+            }
+            // SAFETY: `line` is a valid cache line, aligned to 64 bytes.
+            *weights = unsafe { _mm512_load_si512(line.cast()) };
+        }
+        for t in 0..T {
+            // SAFETY: g < groups and t < rows; a word is its low and its high limbs.
+            let (l, h) = unsafe {
+                let limbs = words.add(g * T + t).cast::<i32>();
+                (_mm512_set1_epi32(*limbs), _mm512_set1_epi32(*limbs.add(1)))
+            };
+            for r in 0..R {
+                low[r][t] = _mm512_dpbusd_epi32(low[r][t], l, weights[r]);
+                high[r][t] = _mm512_dpbusd_epi32(high[r][t], h, weights[r]);
+            }
+        }
+    }
+    for r in 0..R {
+        for t in 0..T {
+            store(low[r][t], high[r][t], r * T + t, job.width, sums);
+        }
+    }
+}
+
+/// Combines the limb sums of 16 outputs.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn store(low: __m512i, high: __m512i, pair: usize, width: Width, sums: &mut Sums) {
+    match width {
+        Width::I32 => {
+            let y = _mm512_add_epi32(_mm512_slli_epi32::<8>(high), low);
+            // SAFETY: the row holds 16 values of 32 bits.
+            unsafe { _mm512_storeu_epi32(sums.narrow[pair].as_mut_ptr(), y) };
+        }
+        Width::I64 => {
+            let out = sums.wide[pair].as_mut_ptr();
+            let first = combine(_mm512_castsi512_si256(low), _mm512_castsi512_si256(high));
+            let second = combine(
+                _mm512_extracti64x4_epi64::<1>(low),
+                _mm512_extracti64x4_epi64::<1>(high),
+            );
+            // SAFETY: the row holds 16 values of 64 bits.
+            unsafe {
+                _mm512_storeu_epi64(out, first);
+                _mm512_storeu_epi64(out.add(8), second);
+            }
+        }
+    }
+}
+
+/// `256·high + low` in 64 bits.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn combine(low: __m256i, high: __m256i) -> __m512i {
+    let high = _mm512_slli_epi64::<8>(_mm512_cvtepi32_epi64(high));
+    _mm512_add_epi64(high, _mm512_cvtepi32_epi64(low))
+}

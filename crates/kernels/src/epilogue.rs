@@ -1,0 +1,181 @@
+//! What becomes of the exact sums of a product: rounded, added to a residual, or kept.
+//!
+//! The sums of 16 outputs are consumed while they are in the first-level cache, so that a product
+//! never writes its accumulators to memory.
+
+use std::ops::Range;
+
+use crate::divisors::Divisors;
+use crate::level::Level;
+use crate::packed::{BLOCK_ROWS, PackedMatrix};
+use crate::panel::Panel;
+use crate::rows::Rows;
+
+/// Largest clamp of a residual row: three times it still fits 32 bits.
+pub const RESIDUAL_MAX: i32 = 1 << 29;
+
+/// What to do with the exact sums `y` of shape (n, rows).
+///
+/// The panel covers the rows of the asked blocks only: its width is their number of matrix rows.
+/// Divisors and biases are indexed by matrix row.
+#[derive(Debug)]
+pub enum Epilogue<'a> {
+    /// `out = clamp(round((y + bias) / D), −max, max)`.
+    Requantize {
+        /// One divisor per matrix row.
+        divisors: &'a Divisors,
+        /// One bias per matrix row, in units of `y`.
+        bias: Option<&'a [i64]>,
+        /// Clamp, not negative.
+        max: i16,
+        /// Shape (n, rows).
+        out: Panel<'a, i16>,
+    },
+    /// `residual = clamp(clamp(residual) + round((y + bias) / D))`, clamps to [−max, max].
+    AddResidual {
+        /// One divisor per matrix row.
+        divisors: &'a Divisors,
+        /// One bias per matrix row, in units of `y`.
+        bias: Option<&'a [i64]>,
+        /// Clamp, in [0, [`RESIDUAL_MAX`]].
+        max: i32,
+        /// Shape (n, rows), read and written.
+        residual: Panel<'a, i32>,
+    },
+    /// `out = y` modulo 2^32.
+    RawI32(Panel<'a, i32>),
+    /// `out = y`.
+    RawI64(Panel<'a, i64>),
+}
+
+/// Where 16 sums belong.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) batch_row: usize,
+    pub(crate) row: usize,   // of the matrix; a multiple of 16
+    pub(crate) col: usize,   // of the panel
+    pub(crate) valid: usize, // sums that are not padding, 1 to 16
+}
+
+impl Epilogue<'_> {
+    /// Checks every shape, so that the kernels can index freely.
+    pub(crate) fn check(&self, matrix: &PackedMatrix, rows: &Rows, blocks: &Range<usize>) {
+        assert!(
+            blocks.start <= blocks.end && blocks.end <= matrix.blocks(),
+            "blocks {blocks:?}"
+        );
+        assert_eq!(
+            rows.cols(),
+            matrix.cols(),
+            "activations and matrix differ in columns"
+        );
+        let end = matrix.rows().min(blocks.end * BLOCK_ROWS);
+        let width = end - end.min(blocks.start * BLOCK_ROWS);
+        let shape = match self {
+            Self::Requantize {
+                divisors,
+                bias,
+                max,
+                out,
+            } => {
+                check_scale(matrix, divisors, *bias);
+                assert!(*max >= 0, "clamp {max} is negative");
+                (out.n(), out.width())
+            }
+            Self::AddResidual {
+                divisors,
+                bias,
+                max,
+                residual,
+            } => {
+                check_scale(matrix, divisors, *bias);
+                assert!(
+                    (0..=RESIDUAL_MAX).contains(max),
+                    "clamp {max} is above 2^29 or negative"
+                );
+                (residual.n(), residual.width())
+            }
+            Self::RawI32(out) => (out.n(), out.width()),
+            Self::RawI64(out) => (out.n(), out.width()),
+        };
+        assert_eq!(
+            shape,
+            (rows.n(), width),
+            "output panel is not (n, rows of the blocks)"
+        );
+    }
+
+    /// Consumes 16 sums that are exact in 32 bits.
+    pub(crate) fn emit_narrow(&mut self, level: Level, place: Place, y: &[i32; BLOCK_ROWS]) {
+        #[cfg(target_arch = "x86_64")]
+        if level == Level::Avx512 {
+            // SAFETY: `Rows::prepare` only keeps a level that the processor runs.
+            return unsafe { crate::avx512::epilogue::emit(self, place, y) };
+        }
+        let _ = level;
+        self.emit_plain(place, |i, bias| i64::from(y[i].wrapping_add(bias as i32)));
+    }
+
+    /// Consumes 16 sums of 64 bits.
+    pub(crate) fn emit_wide(&mut self, place: Place, y: &[i64; BLOCK_ROWS]) {
+        self.emit_plain(place, |i, bias| y[i].wrapping_add(bias));
+    }
+
+    /// Consumes 16 sums; `biased(i, bias)` is sum `i` plus its bias.
+    fn emit_plain(&mut self, place: Place, biased: impl Fn(usize, i64) -> i64) {
+        let Place {
+            batch_row,
+            row,
+            col,
+            valid,
+        } = place;
+        match self {
+            Self::Requantize {
+                divisors,
+                bias,
+                max,
+                out,
+            } => {
+                let max = i64::from(*max);
+                for (i, out) in out.row(batch_row)[col..][..valid].iter_mut().enumerate() {
+                    let y = biased(i, bias.map_or(0, |bias| bias[row + i]));
+                    *out = divisors.round_div(row + i, y).clamp(-max, max) as i16;
+                }
+            }
+            Self::AddResidual {
+                divisors,
+                bias,
+                max,
+                residual,
+            } => {
+                let max = i64::from(*max);
+                for (i, out) in residual.row(batch_row)[col..][..valid]
+                    .iter_mut()
+                    .enumerate()
+                {
+                    let y = biased(i, bias.map_or(0, |bias| bias[row + i]));
+                    let sum = i64::from(*out).clamp(-max, max);
+                    let sum = sum.saturating_add(divisors.round_div(row + i, y));
+                    *out = sum.clamp(-max, max) as i32;
+                }
+            }
+            Self::RawI32(out) => {
+                for (i, out) in out.row(batch_row)[col..][..valid].iter_mut().enumerate() {
+                    *out = biased(i, 0) as i32;
+                }
+            }
+            Self::RawI64(out) => {
+                for (i, out) in out.row(batch_row)[col..][..valid].iter_mut().enumerate() {
+                    *out = biased(i, 0);
+                }
+            }
+        }
+    }
+}
+
+fn check_scale(matrix: &PackedMatrix, divisors: &Divisors, bias: Option<&[i64]>) {
+    assert_eq!(divisors.len(), matrix.rows(), "one divisor per matrix row");
+    if let Some(bias) = bias {
+        assert_eq!(bias.len(), matrix.rows(), "one bias per matrix row");
+    }
+}

@@ -1,0 +1,383 @@
+//! Every level equals the scalar specification, on odd shapes and at the extremes.
+
+use crate::scalar;
+use crate::{
+    BLOCK_ROWS, Divisors, Epilogue, KernelError, Level, PackedMatrix, Panel, RESIDUAL_MAX, Rows,
+    Width, dot_rows, dot_rows_multi, gemm_f32, matmul, matmul_i32, matmul_i64, weighted_rows,
+    weighted_rows_multi,
+};
+
+/// A small seeded generator (splitmix64): the tests need no more.
+struct Seed(u64);
+
+impl Seed {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn within(&mut self, max: i64) -> i64 {
+        (self.next() % (2 * max as u64 + 1)) as i64 - max
+    }
+
+    fn weights(&mut self, len: usize) -> Vec<i8> {
+        (0..len).map(|_| self.within(127) as i8).collect()
+    }
+
+    fn values(&mut self, len: usize, max: i64) -> Vec<i16> {
+        (0..len).map(|_| self.within(max) as i16).collect()
+    }
+}
+
+/// (rows, cols, n) that miss every multiple: of 16 rows, 4 columns, 6 batch rows.
+const SHAPES: [(usize, usize, usize); 14] = [
+    (1, 1, 1),
+    (15, 3, 2),
+    (16, 4, 3),
+    (17, 5, 4),
+    (31, 64, 5),
+    (33, 63, 6),
+    (48, 100, 7),
+    (65, 576, 8),
+    (64, 1, 13),
+    (80, 1029, 3),
+    (129, 37, 19),
+    (100, 130, 40),
+    (7, 2050, 1),
+    (192, 576, 1),
+];
+
+/// The product through every entry point, at every level, against the specification.
+fn check_product(rows: usize, cols: usize, n: usize, w: &[i8], x: &[i16]) {
+    let expected = scalar::matmul(cols, w, x);
+    let matrix = PackedMatrix::pack(rows, cols, w);
+    assert_eq!(matrix.unpack(), w);
+    let mut batch = Rows::default();
+    for level in Level::available() {
+        batch.prepare(level, n, cols, x);
+        let case = format!("{level}: rows {rows} cols {cols} n {n}");
+        let mut wide = vec![1; n * rows];
+        matmul_i64(&matrix, &batch, 0..matrix.blocks(), &mut wide);
+        assert!(wide == expected, "i64 {case}");
+        let mut narrow = vec![1; n * rows];
+        matmul_i32(&matrix, &batch, 0..matrix.blocks(), &mut narrow);
+        let wrapped: Vec<i32> = expected.iter().map(|&y| y as i32).collect();
+        assert!(narrow == wrapped, "i32 {case}");
+    }
+}
+
+#[test]
+fn every_level_multiplies_odd_shapes_exactly() {
+    let mut seed = Seed(1);
+    for (rows, cols, n) in SHAPES {
+        let (w, x) = (seed.weights(rows * cols), seed.values(n * cols, 32_767));
+        check_product(rows, cols, n, &w, &x);
+    }
+    for n in 1..=40 {
+        let (w, x) = (seed.weights(50 * 21), seed.values(n * 21, 32_767));
+        check_product(50, 21, n, &w, &x);
+    }
+}
+
+#[test]
+fn extremes_do_not_overflow() {
+    for cols in [1, 255, 1024, 1028, 4096] {
+        for (a, b) in [
+            (127, 32_767),
+            (-127, 32_767),
+            (127, -32_767),
+            (-127, -32_767),
+        ] {
+            check_product(18, cols, 3, &vec![a; 18 * cols], &vec![b; 3 * cols]);
+        }
+    }
+    check_product(
+        2,
+        65_536,
+        1,
+        &vec![-127; 2 * 65_536],
+        &vec![-32_768; 65_536],
+    );
+    check_product(
+        2,
+        65_536,
+        2,
+        &vec![127; 2 * 65_536],
+        &vec![32_767; 2 * 65_536],
+    );
+}
+
+#[test]
+fn blocks_of_a_product_are_strips_of_its_output() {
+    let mut seed = Seed(2);
+    let (rows, cols, n) = (83, 40, 9);
+    let (w, x) = (seed.weights(rows * cols), seed.values(n * cols, 32_767));
+    let expected = scalar::matmul(cols, &w, &x);
+    let matrix = PackedMatrix::pack(rows, cols, &w);
+    let mut batch = Rows::default();
+    for level in Level::available() {
+        batch.prepare(level, n, cols, &x);
+        for cut in 0..=matrix.blocks() {
+            let mut out = vec![0i64; n * rows];
+            let whole = Panel::new(&mut out, n, rows);
+            let (left, right) = whole.split_at((cut * BLOCK_ROWS).min(rows));
+            std::thread::scope(|scope| {
+                let (matrix, batch) = (&matrix, &batch);
+                scope.spawn(move || {
+                    matmul(matrix, batch, 0..cut, Width::I64, Epilogue::RawI64(left));
+                });
+                let rest = cut..matrix.blocks();
+                matmul(matrix, batch, rest, Width::I64, Epilogue::RawI64(right));
+            });
+            assert!(out == expected, "{level} cut at block {cut}");
+        }
+    }
+}
+
+/// Divisors from one to nearly 2^31, small ones first.
+fn divisors(seed: &mut Seed, len: usize) -> Vec<u32> {
+    (0..len)
+        .map(|i| (seed.next() as u32 >> (1 + i % 31)) | 1)
+        .collect()
+}
+
+#[test]
+fn epilogues_round_as_specified() {
+    let mut seed = Seed(3);
+    for (rows, cols, n) in SHAPES {
+        // |y| ≤ 127 · 400 · 2050 and |bias| ≤ 2^30 leave the sum inside 32 bits.
+        let (w, x) = (seed.weights(rows * cols), seed.values(n * cols, 400));
+        let d = divisors(&mut seed, rows);
+        let bias: Vec<i64> = (0..rows).map(|_| seed.within(1 << 30)).collect();
+        for width in [Width::I32, Width::I64] {
+            check_epilogues((rows, cols, n), &w, &x, &d, None, width);
+            check_epilogues((rows, cols, n), &w, &x, &d, Some(&bias), width);
+        }
+        let bias: Vec<i64> = (0..rows).map(|_| seed.next() as i64 >> 4).collect();
+        let x = seed.values(n * cols, 32_767);
+        check_epilogues((rows, cols, n), &w, &x, &d, Some(&bias), Width::I64);
+    }
+}
+
+fn check_epilogues(
+    (rows, cols, n): (usize, usize, usize),
+    w: &[i8],
+    x: &[i16],
+    d: &[u32],
+    bias: Option<&[i64]>,
+    width: Width,
+) {
+    let y = scalar::matmul(cols, w, x);
+    let at = |i: usize| (y[i], bias.map_or(0, |bias| bias[i % rows]), d[i % rows]);
+    let matrix = PackedMatrix::pack(rows, cols, w);
+    let divisors = Divisors::new(d).unwrap();
+    let mut seed = Seed(4);
+    let old: Vec<i32> = (0..n * rows)
+        .map(|_| seed.next() as i32 >> (seed.next() % 31))
+        .collect();
+    let mut batch = Rows::default();
+    for level in Level::available() {
+        batch.prepare(level, n, cols, x);
+        for max in [0, 127, 32_767] {
+            let mut out = vec![0i16; n * rows];
+            let panel = Panel::new(&mut out, n, rows);
+            let divisors = &divisors;
+            let epilogue = Epilogue::Requantize {
+                divisors,
+                bias,
+                max,
+                out: panel,
+            };
+            matmul(&matrix, &batch, 0..matrix.blocks(), width, epilogue);
+            for (i, &q) in out.iter().enumerate() {
+                let (y, bias, d) = at(i);
+                assert_eq!(
+                    q,
+                    scalar::requantize(y, bias, d, max),
+                    "{level} {width:?} {y} {bias} / {d}"
+                );
+            }
+        }
+        for max in [0, 1000, 1 << 26, RESIDUAL_MAX] {
+            let mut out = old.clone();
+            let residual = Panel::new(&mut out, n, rows);
+            let divisors = &divisors;
+            let epilogue = Epilogue::AddResidual {
+                divisors,
+                bias,
+                max,
+                residual,
+            };
+            matmul(&matrix, &batch, 0..matrix.blocks(), width, epilogue);
+            for (i, &sum) in out.iter().enumerate() {
+                let (y, bias, d) = at(i);
+                let expected = scalar::add_residual(old[i], y, bias, d, max);
+                assert_eq!(
+                    sum, expected,
+                    "{level} {width:?} {} + ({y} + {bias}) / {d}",
+                    old[i]
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn multipliers_divide_exactly() {
+    let small: Vec<u32> = (1..2000).step_by(2).collect();
+    let check = |d: &[u32], y_of: &dyn Fn(u32) -> Vec<i32>| {
+        let divisors = Divisors::new(d).unwrap();
+        for (row, &d) in d.iter().enumerate() {
+            for y in y_of(d) {
+                let expected = scalar::round_div(i64::from(y), d);
+                assert_eq!(divisors.round_div(row, i64::from(y)), expected, "{y} / {d}");
+                assert_eq!(
+                    i64::from(divisors.round_div_magic(row, y)),
+                    expected,
+                    "{y} / {d}"
+                );
+            }
+        }
+    };
+    check(&small, &|_| (-3000..3000).collect());
+    let mut seed = Seed(5);
+    let mut large = divisors(&mut seed, 3000);
+    large.extend((1..31).flat_map(|bit| [(1 << bit) - 1, (1 << bit) + 1]));
+    large.extend([(1 << 31) - 1, (1 << 31) - 3]);
+    large.extend(small);
+    // Quotients change where |y| + (D−1)/2 is a multiple of D: test both sides of such places.
+    check(&large, &|d| {
+        let turns = [
+            0,
+            1,
+            2,
+            3,
+            u64::from(u32::MAX >> 1) / u64::from(d) - 1,
+            u64::from(u32::MAX >> 1) / u64::from(d),
+        ];
+        let mut ys = vec![0, 1, -1, i32::MAX, -i32::MAX, i32::MAX - 1];
+        for turn in turns {
+            let y = (turn * u64::from(d)) as i64 + i64::from((d - 1) / 2);
+            ys.extend(
+                (y - 2..=y + 2)
+                    .filter_map(|y| i32::try_from(y).ok())
+                    .flat_map(|y| [y, -y]),
+            );
+        }
+        ys
+    });
+}
+
+#[test]
+fn divisors_that_allow_ties_are_refused() {
+    for value in [0, 2, 1 << 31, (1 << 31) + 1] {
+        assert_eq!(
+            Divisors::new(&[3, value]),
+            Err(KernelError::Divisor { row: 1, value })
+        );
+    }
+    let divisors = Divisors::new(&[1]).unwrap();
+    assert_eq!(divisors.round_div(0, i64::MIN), i64::MIN);
+    assert_eq!(divisors.round_div(0, i64::MAX), i64::MAX);
+}
+
+#[test]
+fn attention_products_equal_the_specification() {
+    let mut seed = Seed(6);
+    for hd in [1, 2, 7, 16, 31, 32, 33, 64, 80, 96, 128, 130, 256] {
+        for t in [1, 2, 3, 15, 16, 17, 33, 100] {
+            // 4 rows of 12-bit queries and 14-bit values: the sums may wrap, and must wrap alike.
+            let (q, k) = (seed.values(5 * hd, 32_767), seed.values(t * hd, 32_767));
+            let p: Vec<i16> = seed
+                .values(5 * t, 32_767)
+                .iter()
+                .map(|p| p.unsigned_abs() as i16)
+                .collect();
+            let (mut dots, mut sums) = (vec![0; 5 * t], vec![0; 5 * hd]);
+            for i in 0..5 {
+                scalar::dot_rows(&q[i * hd..][..hd], &k, &mut dots[i * t..][..t]);
+                scalar::weighted_rows(&p[i * t..][..t], &k, &mut sums[i * hd..][..hd]);
+            }
+            for level in Level::available() {
+                for count in 1..=5 {
+                    let mut out = vec![7; count * t];
+                    dot_rows_multi(level, hd, &q[..count * hd], &k, &mut out);
+                    assert!(
+                        out == dots[..count * t],
+                        "dot {level} hd {hd} t {t} count {count}"
+                    );
+                    let mut out = vec![7; count * hd];
+                    weighted_rows_multi(level, hd, &p[..count * t], &k, &mut out);
+                    assert!(
+                        out == sums[..count * hd],
+                        "sum {level} hd {hd} t {t} count {count}"
+                    );
+                }
+                let (mut one_dot, mut one_sum) = (vec![7; t], vec![7; hd]);
+                dot_rows(level, &q[..hd], &k, &mut one_dot);
+                weighted_rows(level, &p[..t], &k, &mut one_sum);
+                assert!(
+                    one_dot == dots[..t] && one_sum == sums[..hd],
+                    "{level} hd {hd} t {t}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn float_products_have_the_same_bits_at_every_level() {
+    let mut seed = Seed(7);
+    for (n, m, k) in [
+        (1, 1, 1),
+        (3, 5, 15),
+        (4, 4, 16),
+        (5, 9, 17),
+        (13, 6, 100),
+        (8, 8, 577),
+    ] {
+        let mut float = |len: usize| -> Vec<f32> {
+            (0..len)
+                .map(|_| seed.within(1 << 24) as f32 * 1e-5)
+                .collect()
+        };
+        let (a, w) = (float(n * k), float(m * k));
+        let dots = a
+            .chunks(k)
+            .flat_map(|a| w.chunks(k).map(|w| scalar::dot_f32(a, w).to_bits()));
+        let expected: Vec<u32> = dots.collect();
+        for level in Level::available() {
+            let mut out = vec![0.0; n * m];
+            gemm_f32(level, k, &a, &w, &mut out);
+            let bits: Vec<u32> = out.iter().map(|x| x.to_bits()).collect();
+            assert!(bits == expected, "{level} n {n} m {m} k {k}");
+        }
+    }
+}
+
+#[test]
+fn empty_shapes_are_fine() {
+    let mut batch = Rows::default();
+    batch.prepare(Level::detect(), 0, 8, &[]);
+    matmul_i32(&PackedMatrix::pack(3, 8, &[1; 24]), &batch, 0..1, &mut []);
+    batch.prepare(Level::detect(), 2, 0, &[]);
+    let mut out = [5; 6];
+    matmul_i64(&PackedMatrix::pack(3, 0, &[]), &batch, 0..1, &mut out);
+    assert_eq!(out, [0; 6]);
+    batch.prepare(Level::detect(), 1, 8, &[1; 8]);
+    matmul_i32(&PackedMatrix::pack(0, 8, &[]), &batch, 0..0, &mut []);
+}
+
+#[test]
+fn levels_parse_and_are_ordered() {
+    for level in [Level::Scalar, Level::Avx2, Level::Avx512] {
+        assert_eq!(level.to_string().parse(), Ok(level));
+    }
+    assert!("sse".parse::<Level>().is_err());
+    assert!(Level::Scalar < Level::Avx2 && Level::Avx2 < Level::Avx512);
+    assert_eq!(Level::available().last(), Some(&Level::detect()));
+    assert_eq!(Level::Scalar.checked(), Some(Level::Scalar));
+}
