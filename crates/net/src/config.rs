@@ -85,6 +85,8 @@ pub struct NetConfig {
     pub stranger_frames_burst: u32,
     /// Expected round trip before the first measurement, in µs: sets the first loss timers.
     pub initial_rtt_us: u64,
+    /// Largest UDP payload that path discovery tries, in bytes.
+    pub udp_payload_bytes_max: u16,
 }
 
 impl NetConfig {
@@ -111,6 +113,7 @@ impl NetConfig {
             stranger_frames_per_second: 500,
             stranger_frames_burst: 2_000,
             initial_rtt_us: 100_000,
+            udp_payload_bytes_max: 1_452,
         }
     }
 
@@ -122,6 +125,7 @@ impl NetConfig {
             idle_ms_max: 4_000,
             keep_alive_ms: 1_000,
             initial_rtt_us: 2_000,
+            udp_payload_bytes_max: 8_952,
             ..Self::recommended()
         }
     }

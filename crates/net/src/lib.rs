@@ -24,6 +24,8 @@ mod config;
 mod error;
 pub mod frame;
 mod identity;
+pub mod limit;
+pub mod quic;
 mod transport;
 
 pub use address::{ADDRESS_BYTES_MAX, Address, PeerAddress};

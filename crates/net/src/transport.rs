@@ -125,7 +125,7 @@ pub trait Connection: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Stream<Self::Sender, Self::Receiver>, NetError>> + Send;
 
     /// Lifts the stranger limits (streams, window, frames per second): the caller has a reason to
-    /// serve this peer, such as an admitted session.
+    /// serve this peer, such as an admitted session. Connections dialled from here start trusted.
     fn trust(&self);
 
     /// Closes the connection now; frames in flight may be lost.

@@ -1,0 +1,452 @@
+//! The local endpoint: binds a UDP port, dials, and accepts within limits.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quinn::{
+    ConnectError, ConnectionError, EndpointConfig, Incoming, MtuDiscoveryConfig, TransportConfig,
+    VarInt,
+};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::connection::QuicConnection;
+use super::tls::{Credentials, SERVER_NAME, peer_of};
+use crate::limit::{Budget, Share};
+use crate::{Address, CloseReason, Connection, Identity, NetConfig, NetError, PeerId, Transport};
+
+/// Addresses tried for one DNS name.
+const RESOLVED_MAX: usize = 4;
+
+/// Longest wait for the close messages of a closing endpoint.
+const CLOSE_WAIT: Duration = Duration::from_millis(500);
+
+/// QUIC's "connection refused" (RFC 9000 §20.1).
+const CODE_REFUSED: u64 = 0x2;
+
+/// TLS alert `no_application_protocol` as a QUIC error code.
+const CODE_ALPN: u64 = 0x178;
+
+/// A QUIC endpoint. Clones share it; it closes when the last one is dropped.
+#[derive(Debug, Clone)]
+pub struct Quic {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    endpoint: quinn::Endpoint,
+    address: SocketAddr,
+    credentials: Credentials,
+    config: Arc<NetConfig>,
+    transport: Arc<TransportConfig>,
+    partial: Budget,
+    accepted: tokio::sync::Mutex<mpsc::Receiver<QuicConnection>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        close_endpoint(&self.endpoint);
+    }
+}
+
+fn close_endpoint(endpoint: &quinn::Endpoint) {
+    let reason = CloseReason::Shutdown;
+    endpoint.close(VarInt::from_u32(reason.code()), reason.text().as_bytes());
+}
+
+impl Quic {
+    /// Listens on `address` as `identity`; port 0 takes any free port. Must be called within a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// [`NetError::AddressInUse`], [`NetError::Bind`], [`NetError::AddressInvalid`] for anything
+    /// but a socket address, [`NetError::Handshake`] if the key does not serve TLS.
+    pub fn bind(
+        identity: Identity,
+        address: &Address,
+        config: NetConfig,
+    ) -> Result<Self, NetError> {
+        let wanted = address.socket().ok_or_else(|| NetError::AddressInvalid {
+            text: address.to_string(),
+            reason: "listening needs an IP address",
+        })?;
+        let socket = std::net::UdpSocket::bind(wanted).map_err(|e| match e.kind() {
+            ErrorKind::AddrInUse => NetError::AddressInUse {
+                address: address.clone(),
+            },
+            _ => bind_error(address, &e),
+        })?;
+        let credentials = Credentials::new(identity)?;
+        let transport = Arc::new(transport_config(&config)?);
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(credentials.server()?));
+        server.transport_config(transport.clone());
+        server.max_incoming(config.handshakes_max);
+        let mut endpoint_config = EndpointConfig::default();
+        let payload = config.udp_payload_bytes_max.max(UDP_PAYLOAD_BYTES_MIN);
+        let _ = endpoint_config.max_udp_payload_size(payload);
+        let endpoint = quinn::Endpoint::new(
+            endpoint_config,
+            Some(server),
+            socket,
+            Arc::new(quinn::TokioRuntime),
+        )
+        .map_err(|e| bind_error(address, &e))?;
+        let bound = endpoint.local_addr().map_err(|e| bind_error(address, &e))?;
+
+        let config = Arc::new(config);
+        let partial = Budget::new("bytes of unfinished frames", config.partial_bytes_max);
+        let (backlog, accepted) = mpsc::channel(config.accept_backlog_max.max(1));
+        let acceptor = Acceptor {
+            config: config.clone(),
+            partial: partial.clone(),
+            handshakes: Budget::new("handshakes", config.handshakes_max),
+            connections: Budget::new("connections", config.connections_max),
+            peers: Arc::default(),
+            backlog,
+        };
+        tokio::spawn(acceptor.run(endpoint.clone()));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                endpoint,
+                address: bound,
+                credentials,
+                config,
+                transport,
+                partial,
+                accepted: tokio::sync::Mutex::new(accepted),
+            }),
+        })
+    }
+
+    /// Bytes of unfinished frames held for all peers together.
+    #[must_use]
+    pub fn partial_bytes(&self) -> usize {
+        self.inner.partial.used()
+    }
+
+    async fn dial(
+        &self,
+        address: &Address,
+        remote: SocketAddr,
+        expected: Option<PeerId>,
+    ) -> Result<QuicConnection, NetError> {
+        let inner = &self.inner;
+        let (crypto, verifier) = inner.credentials.client(expected)?;
+        let mut client = quinn::ClientConfig::new(Arc::new(crypto));
+        client.transport_config(inner.transport.clone());
+        let connecting = inner
+            .endpoint
+            .connect_with(client, remote, SERVER_NAME)
+            .map_err(|e| connect_error(address, &e))?;
+        let wait = Duration::from_millis(inner.config.handshake_ms_max);
+        let outcome = tokio::select! {
+            biased;
+            outcome = timeout(wait, connecting) => outcome,
+            () = port_closed(remote) => {
+                return Err(NetError::Refused {
+                    address: address.clone(),
+                    reason: "nothing listens on this UDP port".into(),
+                });
+            }
+        };
+        let quic = match outcome {
+            Ok(Ok(quic)) => quic,
+            Ok(Err(e)) => {
+                return Err(verifier
+                    .mismatch()
+                    .unwrap_or_else(|| dial_error(address, &e, inner.config.handshake_ms_max)));
+            }
+            Err(_) => return Err(timed_out(address, inner.config.handshake_ms_max)),
+        };
+        let peer = peer_of_connection(&quic)?;
+        let connection = QuicConnection::new(quic, peer, &inner.config, &inner.partial, None);
+        // Whoever dials has chosen the peer.
+        connection.trust();
+        Ok(connection)
+    }
+
+    async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, NetError> {
+        let invalid = |reason| NetError::AddressInvalid {
+            text: address.to_string(),
+            reason,
+        };
+        match address {
+            Address::Socket(a) => Ok(vec![*a]),
+            Address::Host(host, port) => {
+                let wait = Duration::from_millis(self.inner.config.handshake_ms_max);
+                let lookup = tokio::net::lookup_host((host.as_str(), *port));
+                let found = timeout(wait, lookup)
+                    .await
+                    .map_err(|_| timed_out(address, self.inner.config.handshake_ms_max))?
+                    .map_err(|_| invalid("the name does not resolve"))?;
+                let reachable = |a: &SocketAddr| a.is_ipv4() || self.inner.address.is_ipv6();
+                let list: Vec<_> = found.filter(reachable).take(RESOLVED_MAX).collect();
+                if list.is_empty() {
+                    return Err(invalid("the name has no address of this endpoint's family"));
+                }
+                Ok(list)
+            }
+            Address::Simulated(_) => Err(invalid("simulated nodes are not on this network")),
+        }
+    }
+}
+
+impl Transport for Quic {
+    type Connection = QuicConnection;
+
+    fn peer_id(&self) -> PeerId {
+        self.inner.credentials.peer_id()
+    }
+
+    fn listen_address(&self) -> Address {
+        Address::Socket(self.inner.address)
+    }
+
+    async fn connect(
+        &self,
+        address: &Address,
+        expected: Option<PeerId>,
+    ) -> Result<QuicConnection, NetError> {
+        let mut last = timed_out(address, self.inner.config.handshake_ms_max);
+        for remote in self.resolve(address).await? {
+            match self.dial(address, remote, expected).await {
+                Ok(connection) => return Ok(connection),
+                Err(e) => last = e,
+            }
+        }
+        Err(last)
+    }
+
+    async fn accept(&self) -> Result<QuicConnection, NetError> {
+        let next = self.inner.accepted.lock().await.recv().await;
+        next.ok_or(NetError::Closed)
+    }
+
+    async fn close(&self) {
+        close_endpoint(&self.inner.endpoint);
+        let _ = timeout(CLOSE_WAIT, self.inner.endpoint.wait_idle()).await;
+    }
+}
+
+/// Resolves when the host answers that no socket has this port; otherwise never. QUIC stacks
+/// ignore the one-byte probe. A blocked answer costs nothing: the handshake's time limit decides.
+async fn port_closed(remote: SocketAddr) {
+    let any: SocketAddr = match remote {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let probe = async {
+        let socket = UdpSocket::bind(any).await?;
+        socket.connect(remote).await?;
+        socket.send(&[0]).await?;
+        socket.recv(&mut [0]).await
+    };
+    match probe.await {
+        Err(e) if e.kind() == ErrorKind::ConnectionRefused => {}
+        _ => std::future::pending().await,
+    }
+}
+
+/// Takes handshakes in, within limits.
+struct Acceptor {
+    config: Arc<NetConfig>,
+    partial: Budget,
+    handshakes: Budget,
+    connections: Budget,
+    peers: PeerCounts,
+    backlog: mpsc::Sender<QuicConnection>,
+}
+
+type PeerCounts = Arc<Mutex<HashMap<PeerId, usize>>>;
+
+impl Acceptor {
+    async fn run(self, endpoint: quinn::Endpoint) {
+        let acceptor = Arc::new(self);
+        while let Some(incoming) = endpoint.accept().await {
+            let Ok(handshake) = acceptor.handshakes.take(1) else {
+                incoming.ignore();
+                continue;
+            };
+            let crowded = acceptor.handshakes.used() * 2 > acceptor.config.handshakes_max;
+            if crowded && !incoming.remote_address_validated() && incoming.may_retry() {
+                // A spoofed source never returns the token; an honest one pays a round trip.
+                let _ = incoming.retry();
+                continue;
+            }
+            let Ok(slot) = acceptor.connections.take(1) else {
+                incoming.refuse();
+                continue;
+            };
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let from = incoming.remote_address();
+                if let Err(e) = acceptor.handshake(incoming, slot).await {
+                    tracing::debug!(%from, error = %e, "handshake refused");
+                }
+                drop(handshake);
+            });
+        }
+    }
+
+    async fn handshake(&self, incoming: Incoming, slot: Share) -> Result<(), NetError> {
+        let address = Address::Socket(incoming.remote_address());
+        let wait_ms = self.config.handshake_ms_max;
+        let connecting = incoming
+            .accept()
+            .map_err(|e| dial_error(&address, &e, wait_ms))?;
+        let quic = timeout(Duration::from_millis(wait_ms), connecting)
+            .await
+            .map_err(|_| timed_out(&address, wait_ms))?
+            .map_err(|e| dial_error(&address, &e, wait_ms))?;
+        let peer = peer_of_connection(&quic)?;
+        let slot = self.slot(peer, slot);
+        let busy = slot.is_none();
+        let connection = QuicConnection::new(quic, peer, &self.config, &self.partial, slot);
+        if busy {
+            connection.close(CloseReason::Busy);
+            return Err(NetError::Limit {
+                what: "connections of one peer",
+                max: self.config.connections_per_peer_max as u64,
+            });
+        }
+        self.backlog.try_send(connection).map_err(|e| {
+            e.into_inner().close(CloseReason::Busy);
+            NetError::Limit {
+                what: "connections waiting to be accepted",
+                max: self.config.accept_backlog_max as u64,
+            }
+        })
+    }
+
+    fn slot(&self, peer: PeerId, share: Share) -> Option<Slot> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = peers.entry(peer).or_default();
+        if *count >= self.config.connections_per_peer_max {
+            return None;
+        }
+        *count += 1;
+        Some(Slot {
+            peer,
+            peers: self.peers.clone(),
+            _share: share,
+        })
+    }
+}
+
+/// The place of one accepted connection among the endpoint's limits.
+#[derive(Debug)]
+pub(super) struct Slot {
+    peer: PeerId,
+    peers: PeerCounts,
+    _share: Share,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = peers.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                peers.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// The smallest datagram that QUIC works with.
+const UDP_PAYLOAD_BYTES_MIN: u16 = 1200;
+
+fn transport_config(config: &NetConfig) -> Result<TransportConfig, NetError> {
+    let idle = Duration::from_millis(config.idle_ms_max);
+    let idle = idle.try_into().map_err(|_| NetError::Limit {
+        what: "idle milliseconds",
+        max: u64::from(u32::MAX),
+    })?;
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(config.udp_payload_bytes_max.max(UDP_PAYLOAD_BYTES_MIN));
+    let mut t = TransportConfig::default();
+    t.max_concurrent_bidi_streams(VarInt::from_u32(config.stranger_streams_max))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(VarInt::from_u32(config.stream_window_bytes))
+        .receive_window(VarInt::from_u32(config.stranger_window_bytes))
+        .send_window(config.send_window_bytes)
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(Some(Duration::from_millis(config.keep_alive_ms)))
+        .initial_rtt(Duration::from_micros(config.initial_rtt_us))
+        .mtu_discovery_config(Some(mtu));
+    Ok(t)
+}
+
+fn peer_of_connection(quic: &quinn::Connection) -> Result<PeerId, NetError> {
+    let chain = quic.peer_identity().and_then(|any| {
+        any.downcast::<Vec<quinn::rustls::pki_types::CertificateDer>>()
+            .ok()
+    });
+    match chain.as_deref().map(Vec::as_slice) {
+        Some([cert]) => peer_of(cert),
+        _ => Err(NetError::Handshake {
+            reason: "the peer showed no certificate".into(),
+        }),
+    }
+}
+
+fn bind_error(address: &Address, e: &std::io::Error) -> NetError {
+    NetError::Bind {
+        address: address.clone(),
+        reason: e.to_string(),
+    }
+}
+
+fn timed_out(address: &Address, wait_ms: u64) -> NetError {
+    NetError::ConnectTimeout {
+        address: address.clone(),
+        wait_ms,
+    }
+}
+
+fn connect_error(address: &Address, e: &ConnectError) -> NetError {
+    match e {
+        ConnectError::EndpointStopping => NetError::Closed,
+        ConnectError::InvalidRemoteAddress(_) => NetError::AddressInvalid {
+            text: address.to_string(),
+            reason: "this endpoint cannot dial it (port 0, or another address family)",
+        },
+        other => NetError::Handshake {
+            reason: other.to_string(),
+        },
+    }
+}
+
+/// What a failed handshake means.
+fn dial_error(address: &Address, e: &ConnectionError, wait_ms: u64) -> NetError {
+    let code = match e {
+        ConnectionError::TimedOut => return timed_out(address, wait_ms),
+        ConnectionError::LocallyClosed => return NetError::Closed,
+        ConnectionError::ConnectionClosed(c) => Some(u64::from(c.error_code)),
+        ConnectionError::TransportError(t) => Some(u64::from(t.code)),
+        _ => None,
+    };
+    let reason = match code {
+        Some(CODE_REFUSED) => {
+            return NetError::Refused {
+                address: address.clone(),
+                reason: "the node has reached its limit of connections; try later".into(),
+            };
+        }
+        Some(CODE_ALPN) => "the other side speaks another protocol version; update the older one",
+        _ => {
+            return NetError::Handshake {
+                reason: e.to_string(),
+            };
+        }
+    };
+    NetError::Handshake {
+        reason: reason.to_owned(),
+    }
+}
