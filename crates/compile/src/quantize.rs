@@ -1,0 +1,350 @@
+//! Choose scales from ranges and round weights: floats end here.
+//!
+//! Every site has a real value per integer step. A divisor `d` is chosen first, as an odd integer,
+//! and the weight step follows from it exactly: `w_step = out_step / (in_step · d)`. So no scale is
+//! ever rounded, only weights are.
+
+use nesa_checkpoint::{Arch, Checkpoint, Config};
+use nesa_model::block::{Common, Ffn};
+use nesa_model::spec::{
+    ACT_MAX, LOGIT_MAX, LOGIT_UNIT, Order, PROB_ONE, QK_MAX, QK_PRE_MAX, RESIDUAL_MAX,
+    ROPE_DIVISOR, ROPE_ONE, SCORE_UNIT, Shape, UP_MAX, V_MAX,
+};
+use nesa_model::{Block, Linear, ModelError, Norm, NormKind, Vocabulary};
+
+use crate::float::{Gain, Layer, Mat, Text};
+use crate::stats::{LayerStats, Stats};
+use crate::{CompileError, tables};
+
+/// Room above the calibrated range of an activation.
+const HEADROOM: f64 = 1.25;
+/// Room above the calibrated range of the residual stream, whose outliers vary most.
+const RESIDUAL_HEADROOM: f64 = 4.0;
+/// Row steps tried below the one that holds the largest weight.
+const SHRINK: [f64; 7] = [1.0, 1.03, 1.06, 1.1, 1.15, 1.2, 1.3];
+
+/// Scales that the whole model shares.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Real value of one residual step.
+    pub residual: f64,
+    /// Binary places of each activation table.
+    pub places: Vec<u32>,
+    /// Table of each block.
+    pub table: Vec<u8>,
+    shape: Shape,
+}
+
+fn range(what: &'static str) -> CompileError {
+    CompileError::Model(ModelError::Range(what))
+}
+
+/// Largest odd integer not above `x`, at least 1 and below 2^31.
+fn odd_floor(x: f64) -> u32 {
+    let n = x.clamp(1.0, 2_147_483_646.0) as u32;
+    if n.is_multiple_of(2) { n - 1 } else { n }
+}
+
+fn step(range: f64, max: i32) -> f64 {
+    (range * HEADROOM).max(1e-9) / f64::from(max)
+}
+
+impl Plan {
+    /// Chooses the shared scales.
+    ///
+    /// # Errors
+    /// [`CompileError::NotFinite`] when the ranges are.
+    pub fn new(shape: &Shape, stats: &Stats) -> Result<Self, CompileError> {
+        let residual = match shape.order {
+            Order::Pre => stats.residual * RESIDUAL_HEADROOM / f64::from(RESIDUAL_MAX),
+            // The closing normalisation's output is an activation: it must fit 16 bits.
+            Order::Post => {
+                step(stats.layers.iter().fold(0.0, |m, l| f64::max(m, l.closed)), ACT_MAX)
+            }
+        };
+        if !residual.is_finite() || residual <= 0.0 {
+            return Err(CompileError::NotFinite("the residual range"));
+        }
+        let (mut places, mut table) = (Vec::new(), Vec::new());
+        for l in &stats.layers {
+            let fit = libm::floor(libm::log2(f64::from(ACT_MAX) / (l.gate * HEADROOM).max(1e-3)));
+            let p = fit.clamp(0.0, 12.0) as u32;
+            let i = places.iter().position(|q| *q == p).unwrap_or_else(|| {
+                places.push(p);
+                places.len() - 1
+            });
+            table.push(i as u8);
+        }
+        Ok(Self { residual, places, table, shape: shape.clone() })
+    }
+
+    /// The shared tables.
+    #[must_use]
+    pub fn common(&self, c: &Config) -> Common {
+        let tables = self.places.iter().filter_map(|&p| tables::activation(c.arch, p)).collect();
+        Common { rope: self.shape.rotary.then(|| tables::rope(c, &self.shape)), tables }
+    }
+}
+
+/// Rounds `w` for inputs in steps of `in_step` and outputs in steps of `out_step(row)`.
+///
+/// `power` (cols) weighs the rounding errors of the input channels.
+fn linear(
+    w: &Mat,
+    in_step: f64,
+    out_step: &dyn Fn(usize) -> f64,
+    power: &[f64],
+    clamp: i32,
+) -> Result<Linear, CompileError> {
+    let mut weight = Vec::with_capacity(w.rows * w.cols);
+    let (mut divisor, mut bias) = (Vec::with_capacity(w.rows), Vec::new());
+    for i in 0..w.rows {
+        let row = &w.data[i * w.cols..][..w.cols];
+        let out = out_step(i);
+        let max = row.iter().fold(0.0f64, |m, &v| m.max(f64::from(v.abs())));
+        if !max.is_finite() || !out.is_finite() {
+            return Err(CompileError::NotFinite("a weight"));
+        }
+        let ideal = out / (in_step * max.max(1e-12) / 127.0);
+        if ideal < 1.0 {
+            return Err(range("a weight step"));
+        }
+        let mut best = (f64::INFINITY, 1, Vec::new());
+        for shrink in SHRINK {
+            let d = odd_floor((ideal * shrink).min(1e9));
+            let w_step = out / (in_step * f64::from(d));
+            let q: Vec<i8> = row
+                .iter()
+                .map(|&v| libm::round(f64::from(v) / w_step).clamp(-127.0, 127.0) as i8)
+                .collect();
+            let error = (row.iter().zip(&q).zip(power))
+                .map(|((&v, &q), p)| p * (f64::from(v) - f64::from(q) * w_step).powi(2))
+                .sum::<f64>();
+            if error < best.0 {
+                best = (error, d, q);
+            }
+        }
+        divisor.push(best.1);
+        if let Some(&b) = w.bias.get(i) {
+            let sum_step = out / f64::from(best.1);
+            let b = libm::round(f64::from(b) / sum_step);
+            if b.abs() > 2f64.powi(48) {
+                return Err(range("a bias"));
+            }
+            bias.push(b as i64);
+        }
+        weight.extend(best.2);
+    }
+    Ok(Linear { rows: w.rows, cols: w.cols, weight, bias, divisor, clamp })
+}
+
+/// Rounds a normalisation of residual rows in steps of `in_step`, to outputs in steps of `out_step`.
+fn norm(c: &Config, g: &Gain, in_step: f64, out_step: f64, clamp: i32) -> Result<Norm, CompileError> {
+    let dim = g.gain.len() as f64;
+    let kind = match c.arch {
+        Arch::Llama | Arch::Qwen2 => NormKind::Rms,
+        Arch::Gpt2 | Arch::Bert => NormKind::Layer,
+    };
+    let scale = libm::sqrt(dim) / out_step;
+    let max = g.gain.iter().fold(0.0f64, |m, &v| m.max(f64::from(v.abs()))) * scale;
+    let shift = libm::floor(libm::log2(32_767.0 / max.max(1e-9)));
+    if !(-14.0..=60.0).contains(&shift) {
+        return Err(range("a normalisation's gain"));
+    }
+    let shift = shift.min(40.0) as i32;
+    let gain = g
+        .gain
+        .iter()
+        .map(|&v| libm::round(libm::ldexp(f64::from(v) * scale, shift)) as i16)
+        .collect();
+    let power = match kind {
+        NormKind::Rms => dim,
+        NormKind::Layer => dim * dim * dim,
+    };
+    let eps = libm::round(c.norm_eps * power / (in_step * in_step)).clamp(1.0, 9e18) as u64;
+    let bias = g.bias.iter().map(|&b| libm::round(f64::from(b) / out_step) as i32).collect();
+    Ok(Norm { kind, gain, bias, eps, shift, clamp })
+}
+
+/// Steps of queries and keys: their products share one step per head, whatever the channel.
+struct ScoreSteps {
+    /// (heads·head_dim).
+    q: Vec<f64>,
+    /// (kv_heads·head_dim).
+    k: Vec<f64>,
+    /// (heads).
+    divisor: Vec<u32>,
+}
+
+/// The partner of channel `j` under rotation, which must have the same step.
+fn partner(shape: &Shape, j: usize) -> usize {
+    match (shape.rotary, shape.head_dim / 2) {
+        (true, half) if j < half => j + half,
+        (true, half) => j - half,
+        (false, _) => j,
+    }
+}
+
+/// Balances each channel's range between query and key, since only their product matters.
+fn score_steps(shape: &Shape, l: &LayerStats) -> Result<ScoreSteps, CompileError> {
+    let (hd, group) = (shape.head_dim, shape.group());
+    let max = f64::from(QK_MAX) / HEADROOM;
+    let mut steps = ScoreSteps {
+        q: vec![0.0; shape.q_dim()],
+        k: vec![0.0; shape.kv_dim()],
+        divisor: vec![0; shape.heads],
+    };
+    for g in 0..shape.kv_heads {
+        let pair = |v: &[f64], at: usize, j: usize| {
+            v[at + j].max(v[at + partner(shape, j)]).max(1e-6)
+        };
+        let mk: Vec<f64> = (0..hd).map(|j| pair(&l.k, g * hd, j)).collect();
+        let mq = |h: usize, j: usize| pair(&l.q, h * hd, j);
+        let heads = g * group..(g + 1) * group;
+        let mq_group: Vec<f64> =
+            (0..hd).map(|j| heads.clone().map(|h| mq(h, j)).fold(0.0, f64::max)).collect();
+        // k steps in the ratio sqrt(mk/mq), just large enough for every channel.
+        let beta = (0..hd).map(|j| libm::sqrt(mk[j] * mq_group[j])).fold(0.0, f64::max) / max;
+        let k_step: Vec<f64> = (0..hd).map(|j| beta * libm::sqrt(mk[j] / mq_group[j])).collect();
+        steps.k[g * hd..(g + 1) * hd].copy_from_slice(&k_step);
+        for h in heads {
+            let product = (0..hd).map(|j| mq(h, j) * k_step[j]).fold(0.0, f64::max) / max;
+            // One score step is 1/(SCORE_UNIT·d) nat times sqrt(head_dim), exactly.
+            let nat = libm::sqrt(hd as f64) / f64::from(SCORE_UNIT);
+            if nat < product {
+                return Err(range("a score step"));
+            }
+            let d = odd_floor(nat / product);
+            let product = nat / f64::from(d);
+            steps.divisor[h] = d;
+            for j in 0..hd {
+                steps.q[h * hd + j] = product / k_step[j];
+            }
+        }
+    }
+    Ok(steps)
+}
+
+/// Rounds one block.
+///
+/// # Errors
+/// [`CompileError`] when a value is not finite or a scale cannot be expressed.
+pub fn block(
+    shape: &Shape,
+    plan: &Plan,
+    config: &Config,
+    index: usize,
+    l: &LayerStats,
+    w: &Layer,
+) -> Result<Block, CompileError> {
+    let post = shape.order == Order::Post;
+    let res = plan.residual;
+    let attn_step = if post { res } else { step(l.attn_in, ACT_MAX) };
+    let ffn_step = if post { res } else { step(l.ffn_in, ACT_MAX) };
+    let norm_out = |s: f64| if post { res } else { s };
+    let steps = score_steps(shape, l)?;
+    let pre = if shape.rotary { f64::from(ROPE_ONE) / f64::from(ROPE_DIVISOR) } else { 1.0 };
+    let qk_max = if shape.rotary { QK_PRE_MAX } else { QK_MAX };
+
+    let mixed_step = step(l.mixed, ACT_MAX);
+    let mix_of = |c: usize| {
+        odd_floor(f64::from(PROB_ONE) * mixed_step / step(l.v[c].max(1e-6), V_MAX))
+    };
+    let v_step = |c: usize| f64::from(PROB_ONE) * mixed_step / f64::from(mix_of(c));
+    let (hd, group) = (shape.head_dim, shape.group());
+    let mix = (0..shape.q_dim()).map(|c| mix_of((c / hd / group) * hd + c % hd)).collect();
+
+    let table = plan.table[index];
+    let unit = libm::ldexp(1.0, -(plan.places[usize::from(table)] as i32));
+    let a = &l.ffn_in_power;
+    let ffn = match &w.gate {
+        None => Ffn::Plain {
+            up: linear(&w.up, ffn_step, &|_| unit, a, ACT_MAX)?,
+            down: linear(&w.down, unit, &|_| res, &l.h_power, RESIDUAL_MAX)?,
+        },
+        Some(gate) => {
+            let h_max = l.h.iter().copied().fold(0.0, f64::max);
+            let up_range = l.up.iter().copied().fold(0.0, f64::max);
+            let h_step = step(h_max, ACT_MAX).max(unit * step(up_range, UP_MAX));
+            let product: Vec<u32> = (l.up.iter())
+                .map(|&m| odd_floor(h_step / (unit * step(m.max(1e-6), UP_MAX))))
+                .collect();
+            let up_step = |j: usize| h_step / (unit * f64::from(product[j]));
+            Ffn::Gated {
+                gate: linear(gate, ffn_step, &|_| unit, a, ACT_MAX)?,
+                up: linear(&w.up, ffn_step, &up_step, a, UP_MAX)?,
+                down: linear(&w.down, h_step, &|_| res, &l.h_power, RESIDUAL_MAX)?,
+                product,
+            }
+        }
+    };
+    let a = &l.attn_in_power;
+    Ok(Block {
+        attn_norm: norm(config, &w.attn_norm, res, norm_out(attn_step), ACT_MAX)?,
+        q: linear(&w.q, attn_step, &|i| steps.q[i] * pre, a, qk_max)?,
+        k: linear(&w.k, attn_step, &|i| steps.k[i] * pre, a, qk_max)?,
+        v: linear(&w.v, attn_step, &v_step, a, V_MAX)?,
+        score: steps.divisor,
+        mix,
+        o: linear(&w.o, mixed_step, &|_| res, &l.mixed_power, RESIDUAL_MAX)?,
+        ffn_norm: norm(config, &w.ffn_norm, res, norm_out(ffn_step), ACT_MAX)?,
+        table,
+        ffn,
+    })
+}
+
+/// Rounds the client's side.
+///
+/// # Errors
+/// As [`block`].
+pub fn vocabulary(
+    ckpt: &Checkpoint,
+    shape: &Shape,
+    plan: &Plan,
+    stats: &Stats,
+) -> Result<Vocabulary, CompileError> {
+    let c = &ckpt.config;
+    let side = Text::load(ckpt)?;
+    let typed = |i: usize, v: f32| {
+        f64::from(v) + side.token_type.get(i % shape.dim).map_or(0.0, |&t| f64::from(t))
+    };
+    let table = &side.tokens.data[..shape.vocab * shape.dim];
+    let positions = &side.positions[..side.positions.len().min(shape.context * shape.dim)];
+    let max = |m: f64, v: f64| m.max(v.abs());
+    let largest = (table.iter().enumerate().map(|(i, &v)| typed(i, v)).fold(0.0, max))
+        .max(positions.iter().map(|&v| f64::from(v)).fold(0.0, max));
+    if !largest.is_finite() {
+        return Err(CompileError::NotFinite("the embedding"));
+    }
+    // A normalised embedding has a step of its own; otherwise it is a multiple of the residual's.
+    let (unit, e_step) = match &side.embed_norm {
+        Some(_) => (1, largest / 32_767.0),
+        None => {
+            let unit = libm::ceil(largest / (32_767.0 * plan.residual)).max(1.0);
+            (unit as u32, plan.residual * unit)
+        }
+    };
+    let q = |v: f64| libm::round(v / e_step) as i16;
+    let embed_norm = match &side.embed_norm {
+        Some(g) => Some(norm(c, g, e_step, plan.residual, ACT_MAX)?),
+        None => None,
+    };
+    let head_step = step(stats.head_in, ACT_MAX);
+    let final_norm = match &side.final_norm {
+        Some(g) => Some(norm(c, g, plan.residual, head_step, ACT_MAX)?),
+        None => None,
+    };
+    let logit = 1.0 / f64::from(LOGIT_UNIT);
+    let head = match &side.head {
+        Some(h) => Some(linear(h, head_step, &|_| logit, &stats.head_in_power, LOGIT_MAX)?),
+        None => None,
+    };
+    Ok(Vocabulary {
+        tokens: table.iter().enumerate().map(|(i, &v)| q(typed(i, v))).collect(),
+        positions: positions.iter().map(|&v| q(f64::from(v))).collect(),
+        unit,
+        embed_norm,
+        final_norm,
+        head,
+    })
+}

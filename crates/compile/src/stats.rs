@@ -1,0 +1,148 @@
+//! How large every value gets on the calibration text.
+
+use nesa_checkpoint::Checkpoint;
+use nesa_model::spec::{Order, Shape};
+
+use crate::float::{self, Layer, Taps};
+use crate::{CompileError, Progress};
+
+/// Ranges of one block.
+#[derive(Debug, Clone, Default)]
+pub struct LayerStats {
+    /// Largest input of q, k, v.
+    pub attn_in: f64,
+    /// (dim): mean square of each input channel of q, k, v.
+    pub attn_in_power: Vec<f64>,
+    /// (heads·head_dim): largest query entry, before or after rotation.
+    pub q: Vec<f64>,
+    /// (kv_heads·head_dim): largest key entry, before or after rotation.
+    pub k: Vec<f64>,
+    /// (kv_heads·head_dim): largest value entry.
+    pub v: Vec<f64>,
+    /// Largest weighted sum.
+    pub mixed: f64,
+    /// (heads·head_dim): mean square of each weighted sum.
+    pub mixed_power: Vec<f64>,
+    /// Largest input of gate and up.
+    pub ffn_in: f64,
+    /// (dim): mean square of each input channel of gate and up.
+    pub ffn_in_power: Vec<f64>,
+    /// Largest input of the activation function.
+    pub gate: f64,
+    /// (ffn): largest entry of the linear branch.
+    pub up: Vec<f64>,
+    /// (ffn): largest input of down.
+    pub h: Vec<f64>,
+    /// (ffn): mean square of each input channel of down.
+    pub h_power: Vec<f64>,
+    /// Largest normalised output, where the block closes with a normalisation.
+    pub closed: f64,
+}
+
+/// Ranges of the whole model.
+#[derive(Debug, Clone, Default)]
+pub struct Stats {
+    /// Per block.
+    pub layers: Vec<LayerStats>,
+    /// Largest residual value anywhere.
+    pub residual: f64,
+    /// Largest input of the head.
+    pub head_in: f64,
+    /// (dim): mean square of each input channel of the head.
+    pub head_in_power: Vec<f64>,
+}
+
+fn largest(v: &[f32]) -> f64 {
+    v.iter().fold(0.0f64, |m, &x| m.max(f64::from(x.abs())))
+}
+
+fn raise(columns: &mut Vec<f64>, rows: &[f32], width: usize) {
+    columns.resize(width, 0.0);
+    for row in rows.chunks_exact(width) {
+        for (m, &x) in columns.iter_mut().zip(row) {
+            *m = m.max(f64::from(x.abs()));
+        }
+    }
+}
+
+fn power(columns: &mut Vec<f64>, rows: &[f32], width: usize) {
+    columns.resize(width, 0.0);
+    for row in rows.chunks_exact(width) {
+        for (m, &x) in columns.iter_mut().zip(row) {
+            *m += f64::from(x) * f64::from(x);
+        }
+    }
+}
+
+impl LayerStats {
+    fn add(&mut self, s: &Shape, t: &Taps) {
+        self.attn_in = self.attn_in.max(largest(&t.attn_in));
+        power(&mut self.attn_in_power, &t.attn_in, s.dim);
+        raise(&mut self.q, &t.q, s.q_dim());
+        raise(&mut self.q, &t.q_pre, s.q_dim());
+        raise(&mut self.k, &t.k, s.kv_dim());
+        raise(&mut self.k, &t.k_pre, s.kv_dim());
+        raise(&mut self.v, &t.v, s.kv_dim());
+        self.mixed = self.mixed.max(largest(&t.mixed));
+        power(&mut self.mixed_power, &t.mixed, s.q_dim());
+        self.ffn_in = self.ffn_in.max(largest(&t.ffn_in));
+        power(&mut self.ffn_in_power, &t.ffn_in, s.dim);
+        self.gate = self.gate.max(largest(&t.gate));
+        raise(&mut self.up, &t.up, s.ffn);
+        raise(&mut self.h, &t.h, s.ffn);
+        power(&mut self.h_power, &t.h, s.ffn);
+    }
+}
+
+/// Runs the float model on `text` and notes the ranges.
+///
+/// # Errors
+/// [`CompileError::NotFinite`] when a value overflows, and what the checkpoint refuses.
+pub fn collect(
+    ckpt: &Checkpoint,
+    shape: &Shape,
+    text: &[Vec<u32>],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Stats, CompileError> {
+    let c = &ckpt.config;
+    let side = float::Text::load(ckpt)?;
+    let known = |id: &&u32| (**id as usize) < shape.vocab;
+    let mut rows: Vec<Vec<f32>> = text
+        .iter()
+        .map(|ids| ids.iter().filter(known).take(shape.context).copied().collect::<Vec<_>>())
+        .filter(|ids| !ids.is_empty())
+        .map(|ids| side.embed(c, &ids))
+        .collect();
+    let mut stats = Stats::default();
+    for x in &rows {
+        stats.residual = stats.residual.max(largest(x));
+    }
+    for i in 0..shape.layers {
+        let layer = Layer::load(ckpt, i)?;
+        let mut ls = LayerStats::default();
+        for x in &mut rows {
+            let taps = float::block(c, &layer, x);
+            ls.add(shape, &taps);
+            if shape.order == Order::Post {
+                ls.closed = ls.closed.max(largest(x)).max(largest(&taps.ffn_in));
+            }
+            let sum = largest(&taps.middle).max(largest(&taps.sum)).max(largest(x));
+            stats.residual = stats.residual.max(sum);
+        }
+        stats.layers.push(ls);
+        progress(Progress::Calibrate { done: i + 1, total: shape.layers });
+    }
+    for x in &rows {
+        let a = match &side.final_norm {
+            Some(g) => float::norm(c, g, x),
+            None => x.clone(),
+        };
+        stats.head_in = stats.head_in.max(largest(&a));
+        power(&mut stats.head_in_power, &a, shape.dim);
+    }
+    if stats.residual.is_finite() && stats.head_in.is_finite() {
+        Ok(stats)
+    } else {
+        Err(CompileError::NotFinite("an activation"))
+    }
+}
