@@ -241,6 +241,10 @@ impl std::io::Write for Bounded {
     }
 }
 
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the signature that map_err takes"
+)]
 fn refuse(error: minijinja::Error) -> Error {
     let detail = error.detail().map(str::to_owned).unwrap_or_default();
     let line = error

@@ -13,7 +13,7 @@ use crate::names::{self, Layout, Place};
 use crate::source::{Source, Stored};
 use crate::tensor::{LayerTensor, Matrix, Tensor};
 use crate::tokenizer::Tokenizer;
-use crate::{gguf_model, hugging_face, npz};
+use crate::{gguf_model, glassllm, hugging_face};
 
 /// An opened checkpoint. All shapes have been checked; weights are read when asked for.
 #[derive(Debug)]
@@ -22,6 +22,9 @@ pub struct Checkpoint {
     pub config: Config,
     pub(crate) parts: Parts,
 }
+
+/// Name in the file to (index of its source, place in it).
+pub(crate) type StoredMap = BTreeMap<String, (usize, Stored)>;
 
 /// What a format's reader found.
 #[derive(Debug)]
@@ -32,8 +35,7 @@ pub(crate) struct Parts {
     /// The prefix of every tensor name in this file.
     pub(crate) prefix: &'static str,
     pub(crate) sources: Vec<Source>,
-    /// Name in the file to (index into `sources`, place).
-    pub(crate) stored: BTreeMap<String, (usize, Stored)>,
+    pub(crate) stored: StoredMap,
     /// Canonical tokenizer.json, or why there is none.
     pub(crate) tokenizer: std::result::Result<String, String>,
     pub(crate) template: Option<String>,
@@ -51,7 +53,7 @@ impl Checkpoint {
         let path = locate(path)?;
         let (config, parts) = match path.extension().and_then(|ext| ext.to_str()) {
             Some("gguf") => open_gguf(&path)?,
-            Some("npz") => npz::open(&path)?,
+            Some("npz") => glassllm::open(&path)?,
             _ => hugging_face::open(&path)?,
         };
         config.check(&parts.file)?;

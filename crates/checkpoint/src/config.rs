@@ -139,6 +139,10 @@ impl Config {
             }
             Error::limit(file, what, value as u64, limit)?;
         }
+        self.check_relations(file)
+    }
+
+    fn check_relations(&self, file: &str) -> Result<()> {
         Error::limit(file, "number of token types", self.token_types as u64, 1024)?;
         if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(Error::malformed(

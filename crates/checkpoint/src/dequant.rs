@@ -166,3 +166,60 @@ fn q6_k(block: &[u8; 210], out: &mut Vec<f32>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [(DType, &str); 7] = [
+        (DType::Q8_0, "Q8_0"),
+        (DType::Q4_0, "Q4_0"),
+        (DType::Q4_1, "Q4_1"),
+        (DType::Q4K, "Q4_K"),
+        (DType::Q6K, "Q6_K"),
+        (DType::BF16, "BF16"),
+        (DType::F16, "F16"),
+    ];
+
+    fn unhex(text: &str) -> Vec<u8> {
+        let digits = text.as_bytes().as_chunks::<2>().0.iter();
+        let pair = |pair: &[u8; 2]| std::str::from_utf8(pair).expect("ascii").to_owned();
+        digits
+            .map(|digits| u8::from_str_radix(&pair(digits), 16).expect("hex"))
+            .collect()
+    }
+
+    #[test]
+    fn blocks_equal_the_reference_bit_for_bit() {
+        let golden: serde_json::Value =
+            serde_json::from_str(include_str!("../tests/vectors/blocks.json")).expect("JSON");
+        for (dtype, name) in ALL {
+            let bytes = unhex(golden[name]["bytes"].as_str().expect("hex"));
+            let bits = golden[name]["bits"].as_array().expect("list");
+            let mut values = Vec::new();
+            dtype.decode(&bytes, &mut values);
+            assert_eq!(values.len(), bits.len(), "{name}");
+            for (index, (value, bits)) in values.iter().zip(bits).enumerate() {
+                match bits.as_u64() {
+                    Some(bits) => assert_eq!(u64::from(value.to_bits()), bits, "{name}[{index}]"),
+                    None => assert!(!value.is_finite(), "{name}[{index}]"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_are_checked() {
+        assert_eq!(DType::Q4K.bytes(512, 256), Some(288));
+        assert_eq!(DType::Q4K.bytes(512, 128), None);
+        assert_eq!(DType::F32.bytes(u64::MAX, 1), None);
+        for (dtype, name) in ALL {
+            let (values, bytes) = dtype.block();
+            let mut out = Vec::new();
+            dtype.decode(&vec![0; bytes - 1], &mut out);
+            assert!(out.is_empty(), "{name}: a partial block decodes to nothing");
+            dtype.decode(&vec![0; bytes], &mut out);
+            assert_eq!(out.len(), values, "{name}");
+        }
+    }
+}

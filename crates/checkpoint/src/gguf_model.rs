@@ -57,20 +57,10 @@ pub(crate) fn config(file: &str, header: &Header) -> Result<Config> {
     let norm_eps = header
         .float(&key(&format!("attention.{eps}")))
         .ok_or_else(|| Error::malformed(file, format!("{} is missing", key(eps))))?;
-    let tokens = header
-        .texts("tokenizer.ggml.tokens")
-        .map_or(0, <[String]>::len);
-    let id = |name: &str| {
-        let id = header.unsigned(&format!("tokenizer.ggml.{name}_token_id"));
-        id.and_then(|id| u32::try_from(id).ok())
-    };
-    let rows = header
-        .tensors
-        .get("token_embd.weight")
-        .and_then(|t| t.shape.first().copied());
-    let mut eos_ids: Vec<u32> = ["eos", "eot", "eom"].into_iter().filter_map(id).collect();
-    eos_ids.sort_unstable();
-    eos_ids.dedup();
+    let id = |name: &str| token_id(header, name);
+    let token_types = header
+        .unsigned("tokenizer.ggml.token_type_count")
+        .unwrap_or(2) as usize;
     Ok(Config {
         arch,
         layers: size("block_count")?,
@@ -79,7 +69,7 @@ pub(crate) fn config(file: &str, header: &Header) -> Result<Config> {
         kv_heads: optional("attention.head_count_kv").unwrap_or(heads),
         head_dim,
         ffn: size("feed_forward_length")?,
-        vocab: rows.map_or(tokens, |rows| rows as usize),
+        vocab: vocab(header),
         context: size("context_length")?,
         norm_eps: tidy(norm_eps),
         rope_theta: match rotary {
@@ -93,18 +83,12 @@ pub(crate) fn config(file: &str, header: &Header) -> Result<Config> {
         },
         tied_head: !header.tensors.contains_key("output.weight"),
         name: header.text("general.name").unwrap_or(found).to_owned(),
-        eos_ids,
+        eos_ids: eos_ids(header),
         bos_id: id("bos"),
         add_bos: header.bool("tokenizer.ggml.add_bos_token").unwrap_or(false),
         pad_id: id("padding"),
         unk_id: id("unknown"),
-        token_types: match arch {
-            Arch::Bert => size("tokenizer.ggml.token_type_count").or_else(|_| {
-                let key = "tokenizer.ggml.token_type_count";
-                Ok::<_, Error>(header.unsigned(key).unwrap_or(2) as usize)
-            })?,
-            _ => 0,
-        },
+        token_types: if arch == Arch::Bert { token_types } else { 0 },
         pooling: match (arch, optional("pooling_type")) {
             (Arch::Bert, Some(2)) => Pooling::Cls,
             (Arch::Bert, _) => Pooling::Mean,
@@ -112,6 +96,31 @@ pub(crate) fn config(file: &str, header: &Header) -> Result<Config> {
         },
         normalize: arch == Arch::Bert,
     })
+}
+
+/// Rows of the embedding, or else tokens in the vocabulary.
+fn vocab(header: &Header) -> usize {
+    let embed = header.tensors.get("token_embd.weight");
+    match embed.and_then(|embed| embed.shape.first()) {
+        Some(&rows) => rows as usize,
+        None => header
+            .texts("tokenizer.ggml.tokens")
+            .map_or(0, <[String]>::len),
+    }
+}
+
+fn token_id(header: &Header, name: &str) -> Option<u32> {
+    let id = header.unsigned(&format!("tokenizer.ggml.{name}_token_id"));
+    id.and_then(|id| u32::try_from(id).ok())
+}
+
+/// The ends of a text, a turn and a message, sorted.
+fn eos_ids(header: &Header) -> Vec<u32> {
+    let names = ["eos", "eot", "eom"].into_iter();
+    let mut ids: Vec<u32> = names.filter_map(|name| token_id(header, name)).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 /// The decimal value that an f32 in the file stood for: 1e-5 and not 9.99999974737875e-6.

@@ -173,8 +173,12 @@ impl LayerTensor {
             config.kv_heads * config.head_dim,
         );
         match self {
-            Self::Norm1Gain | Self::Norm1Bias | Self::Norm2Gain | Self::Norm2Bias => (dim, 1),
-            Self::OBias | Self::DownBias => (dim, 1),
+            Self::Norm1Gain
+            | Self::Norm1Bias
+            | Self::OBias
+            | Self::Norm2Gain
+            | Self::Norm2Bias
+            | Self::DownBias => (dim, 1),
             Self::Q => (q, dim),
             Self::QBias => (q, 1),
             Self::K | Self::V => (kv, dim),

@@ -9,14 +9,13 @@ use serde_json::Value;
 use tokenizers::Tokenizer as Inner;
 
 use crate::chat::Segment;
+use crate::decode_stream::DecodeStream;
 use crate::error::{Error, Result};
 use crate::json;
 use crate::limits;
 
 /// Bytes of one text to encode.
 const TEXT_BYTES_MAX: usize = 16 << 20;
-/// Tokens that a decode stream holds back while they form no whole character.
-const HELD_TOKENS_MAX: usize = 16;
 
 /// A model's tokenizer; equal JSON gives equal ids on every machine.
 #[derive(Clone, Debug)]
@@ -168,12 +167,7 @@ impl Tokenizer {
 
     /// A decoder that takes one id at a time and gives out whole characters only.
     pub fn decode_stream(&self, skip_special: bool) -> DecodeStream<'_> {
-        DecodeStream {
-            tokenizer: self,
-            skip_special,
-            ids: Vec::new(),
-            read: 0,
-        }
+        DecodeStream::new(self, skip_special)
     }
 
     /// Number of ids, control tokens included.
@@ -199,52 +193,6 @@ impl Tokenizer {
     /// Whether `id` is a control token.
     pub fn is_special(&self, id: u32) -> bool {
         self.special_ids.binary_search(&id).is_ok()
-    }
-}
-
-/// Incremental decoding, made by [`Tokenizer::decode_stream`].
-#[derive(Debug)]
-pub struct DecodeStream<'a> {
-    tokenizer: &'a Tokenizer,
-    skip_special: bool,
-    /// The ids given out last, as context, and those not yet given out.
-    ids: Vec<u32>,
-    /// How many of `ids` were given out.
-    read: usize,
-}
-
-impl DecodeStream<'_> {
-    /// Take `id`; the text that became certain, possibly empty.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::decode`].
-    pub fn step(&mut self, id: u32) -> Result<String> {
-        self.ids.push(id);
-        let text = self.pending()?;
-        let may_hold = self.ids.len() - self.read < HELD_TOKENS_MAX;
-        if may_hold && (text.is_empty() || text.ends_with('\u{fffd}')) {
-            return Ok(String::new());
-        }
-        self.ids.drain(..self.read);
-        self.read = self.ids.len();
-        Ok(text)
-    }
-
-    /// What was held back, with U+FFFD for an unfinished character.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::decode`].
-    pub fn finish(self) -> Result<String> {
-        self.pending()
-    }
-
-    /// Text of the ids not yet given out, in the context of the last that were.
-    fn pending(&self) -> Result<String> {
-        let before = self
-            .tokenizer
-            .decode(&self.ids[..self.read], self.skip_special)?;
-        let after = self.tokenizer.decode(&self.ids, self.skip_special)?;
-        Ok(after.get(before.len()..).unwrap_or_default().to_owned())
     }
 }
 
