@@ -117,7 +117,7 @@ fn integer(level: Level) {
         "read  {:>8.2} GB/s (plain sum over the same bytes)",
         macs as f64 / read * 1e-9
     );
-    for n in [1, 2, 4, 8, 16, 64, 256] {
+    for n in [1, 2, 3, 4, 8, 16, 64, 256] {
         let seconds = best(|| pass(level, &model, n, &x, &mut rows, &mut out));
         let rate = (macs * n) as f64 / seconds * 1e-9;
         let tokens = n as f64 / seconds;
@@ -163,7 +163,9 @@ fn main() {
     let named = std::env::args().nth(1).and_then(|name| name.parse().ok());
     let level = named.and_then(Level::checked).unwrap_or_else(Level::detect);
     println!("level {level}");
-    integer(level);
+    if std::env::args().nth(2).is_none() {
+        integer(level);
+    }
     attention(level);
     float(level);
 }

@@ -4,6 +4,7 @@
 //! `Width::I64` the lanes move to 64 bits every [`GROUPS_I32`] groups, before they can overflow.
 
 pub(crate) mod attention;
+pub(crate) mod float;
 
 use std::arch::x86_64::*;
 
@@ -101,9 +102,8 @@ unsafe fn half_rows<const T: usize>(
             // SAFETY: 16 bytes from 16 · part lie in the line of 64.
             let w = unsafe { _mm_loadu_si128(line.0.as_ptr().add(16 * part).cast()) };
             let w = _mm256_cvtepi8_epi16(w);
-            for i in 0..T {
-                let products = _mm256_madd_epi16(w, x[i]);
-                lanes[i][part] = _mm256_add_epi32(lanes[i][part], products);
+            for (lanes, &x) in lanes.iter_mut().zip(&x) {
+                lanes[part] = _mm256_add_epi32(lanes[part], _mm256_madd_epi16(w, x));
             }
         }
     }

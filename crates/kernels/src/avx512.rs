@@ -6,14 +6,15 @@
 
 pub(crate) mod attention;
 pub(crate) mod epilogue;
+pub(crate) mod float;
 
 use std::arch::x86_64::*;
 
 use crate::matmul::{Job, Sums, Width};
 use crate::packed::{BLOCK_ROWS, Line};
 
-/// Cache lines that a kernel with one batch row fetches ahead of each stream of weights.
-const AHEAD: usize = 24;
+/// Groups that a kernel with one batch row adds up independently, to hide the latency of a step.
+const UNROLL: usize = 8;
 
 /// Multiplies 1, 2 or 4 row blocks by a tile of at most 6 batch rows (3 for 4 blocks).
 ///
@@ -27,24 +28,72 @@ pub(crate) unsafe fn run(job: &Job<'_>, sums: &mut Sums) {
     // SAFETY: the lengths were just checked, and each arm's kernel matches (blocks, rows).
     unsafe {
         match (job.blocks, job.rows) {
-            (1, 1) => kernel::<1, 1>(job, sums),
+            (_, 1) => stream(job, sums),
             (1, 2) => kernel::<1, 2>(job, sums),
             (1, 3) => kernel::<1, 3>(job, sums),
             (1, 4) => kernel::<1, 4>(job, sums),
             (1, 5) => kernel::<1, 5>(job, sums),
             (1, 6) => kernel::<1, 6>(job, sums),
-            (2, 1) => kernel::<2, 1>(job, sums),
             (2, 2) => kernel::<2, 2>(job, sums),
             (2, 3) => kernel::<2, 3>(job, sums),
             (2, 4) => kernel::<2, 4>(job, sums),
             (2, 5) => kernel::<2, 5>(job, sums),
             (2, 6) => kernel::<2, 6>(job, sums),
-            (4, 1) => kernel::<4, 1>(job, sums),
             (4, 2) => kernel::<4, 2>(job, sums),
             (4, 3) => kernel::<4, 3>(job, sums),
             shape => unreachable!("no kernel for {shape:?} (blocks, rows)"),
         }
     }
+}
+
+/// Row blocks times one batch row: reads the weights front to back, as fast as memory delivers them.
+///
+/// # Safety
+/// As [`run`]; `job` holds exactly one row.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+unsafe fn stream(job: &Job<'_>, sums: &mut Sums) {
+    let words = &job.words[..job.groups];
+    for block in 0..job.blocks {
+        let lines = &job.lines[block * job.groups..][..job.groups];
+        let mut low = [_mm512_setzero_si512(); UNROLL];
+        let mut high = low;
+        // SAFETY: `high_init` holds 16 values for each block.
+        high[0] = unsafe { _mm512_loadu_epi32(job.high_init.as_ptr().add(block * BLOCK_ROWS)) };
+        let (lines, last_lines) = lines.as_chunks::<UNROLL>();
+        let (words, last_words) = words.as_chunks::<UNROLL>();
+        for (lines, words) in lines.iter().zip(words) {
+            for u in 0..UNROLL {
+                // A prefetch is a hint: the address may lie outside the matrix.
+                (low[u], high[u]) = step(low[u], high[u], &lines[u], words[u]);
+            }
+        }
+        for (line, &word) in last_lines.iter().zip(last_words) {
+            (low[0], high[0]) = step(low[0], high[0], line, word);
+        }
+        for half in [4, 2, 1] {
+            for u in 0..half {
+                low[u] = _mm512_add_epi32(low[u], low[u + half]);
+                high[u] = _mm512_add_epi32(high[u], high[u + half]);
+            }
+        }
+        store(low[0], high[0], block, job.width, sums);
+    }
+}
+
+/// Adds the products of one cache line of weights with the limbs of 4 activations.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn step(low: __m512i, high: __m512i, line: &Line, word: u64) -> (__m512i, __m512i) {
+    // SAFETY: a line is 64 bytes, aligned to 64.
+    let weights = unsafe { _mm512_load_si512(line.0.as_ptr().cast()) };
+    let (l, h) = (
+        _mm512_set1_epi32(word as i32),
+        _mm512_set1_epi32((word >> 32) as i32),
+    );
+    (
+        _mm512_dpbusd_epi32(low, l, weights),
+        _mm512_dpbusd_epi32(high, h, weights),
+    )
 }
 
 /// `R` row blocks times `T` batch rows; the 2·R·T accumulators live in registers.
@@ -62,15 +111,15 @@ unsafe fn kernel<const R: usize, const T: usize>(job: &Job<'_>, sums: &mut Sums)
         let init = unsafe { _mm512_loadu_epi32(job.high_init.as_ptr().add(r * BLOCK_ROWS)) };
         *high = [init; T];
     }
+    // While the first tile is multiplied, the next blocks come from memory.
+    let ahead = if job.first { R * job.groups } else { 0 };
     for g in 0..job.groups {
         let mut weights = [_mm512_setzero_si512(); R];
         for (r, weights) in weights.iter_mut().enumerate() {
             // SAFETY: r < blocks and g < groups, and `lines` holds blocks · groups cache lines.
             let line = unsafe { lines.add(r * job.groups + g) };
-            if T == 1 {
-                // A prefetch is a hint: the address may lie outside the matrix.
-                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(AHEAD).cast());
-            }
+            // A hint: the address may lie outside the matrix.
+            _mm_prefetch::<_MM_HINT_T1>(line.wrapping_add(ahead).cast());
             // SAFETY: `line` is a valid cache line, aligned to 64 bytes.
             *weights = unsafe { _mm512_load_si512(line.cast()) };
         }

@@ -48,13 +48,13 @@ pub enum Epilogue<'a> {
     RawI64(Panel<'a, i64>),
 }
 
-/// Where 16 sums belong.
+/// Where the sums of one row block belong.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
-    pub(crate) batch_row: usize,
-    pub(crate) row: usize,   // of the matrix; a multiple of 16
-    pub(crate) col: usize,   // of the panel
-    pub(crate) valid: usize, // sums that are not padding, 1 to 16
+    pub(crate) batch_row: usize, // the first
+    pub(crate) row: usize,       // of the matrix; a multiple of 16
+    pub(crate) col: usize,       // of the panel
+    pub(crate) valid: usize,     // sums that are not padding, 1 to 16
 }
 
 impl Epilogue<'_> {
@@ -105,20 +105,32 @@ impl Epilogue<'_> {
         );
     }
 
-    /// Consumes 16 sums that are exact in 32 bits.
-    pub(crate) fn emit_narrow(&mut self, level: Level, place: Place, y: &[i32; BLOCK_ROWS]) {
+    /// Consumes sums of 32 bits, one array for each batch row from `place.batch_row` on.
+    pub(crate) fn emit_narrow(&mut self, level: Level, place: Place, sums: &[[i32; BLOCK_ROWS]]) {
         #[cfg(target_arch = "x86_64")]
         if level == Level::Avx512 {
             // SAFETY: `Rows::prepare` only keeps a level that the processor runs.
-            return unsafe { crate::avx512::epilogue::emit(self, place, y) };
+            return unsafe { crate::avx512::epilogue::emit(self, place, sums) };
         }
         let _ = level;
-        self.emit_plain(place, |i, bias| i64::from(y[i].wrapping_add(bias as i32)));
+        for (t, y) in sums.iter().enumerate() {
+            let place = Place {
+                batch_row: place.batch_row + t,
+                ..place
+            };
+            self.emit_plain(place, |i, bias| i64::from(y[i].wrapping_add(bias as i32)));
+        }
     }
 
-    /// Consumes 16 sums of 64 bits.
-    pub(crate) fn emit_wide(&mut self, place: Place, y: &[i64; BLOCK_ROWS]) {
-        self.emit_plain(place, |i, bias| y[i].wrapping_add(bias));
+    /// Consumes sums of 64 bits, one array for each batch row from `place.batch_row` on.
+    pub(crate) fn emit_wide(&mut self, place: Place, sums: &[[i64; BLOCK_ROWS]]) {
+        for (t, y) in sums.iter().enumerate() {
+            let place = Place {
+                batch_row: place.batch_row + t,
+                ..place
+            };
+            self.emit_plain(place, |i, bias| y[i].wrapping_add(bias));
+        }
     }
 
     /// Consumes 16 sums; `biased(i, bias)` is sum `i` plus its bias.

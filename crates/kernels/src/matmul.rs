@@ -44,6 +44,7 @@ pub(crate) struct Job<'a> {
     pub(crate) blocks: usize,
     pub(crate) rows: usize,
     pub(crate) width: Width,
+    pub(crate) first: bool, // of the tiles that these blocks multiply
 }
 
 /// Multiplies the row blocks `blocks` of `matrix` by a batch and hands the sums to `epilogue`.
@@ -78,7 +79,8 @@ pub fn matmul(
                 while block < end {
                     let count = 1 << (end - block).ilog2();
                     let range = block..block + count;
-                    let job = job(matrix, rows, &range, tile, width);
+                    let mut job = job(matrix, rows, &range, tile, width);
+                    job.first = tile == first;
                     run(rows.level(), &job, &mut sums);
                     emit(
                         matrix,
@@ -147,6 +149,7 @@ fn job<'a>(
         blocks: blocks.len(),
         rows: rows.tile_range(tile).len(),
         width,
+        first: false,
     }
 }
 
@@ -187,10 +190,6 @@ fn run_scalar(job: &Job<'_>, sums: &mut Sums) {
 }
 
 /// Hands the sums of one kernel call to the epilogue.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one call site; a struct would only rename them"
-)]
 fn emit(
     matrix: &PackedMatrix,
     rows: &Rows,
@@ -206,18 +205,16 @@ fn emit(
         let row = block * BLOCK_ROWS;
         let col = row - first_block * BLOCK_ROWS;
         let valid = BLOCK_ROWS.min(matrix.rows() - row);
-        for (t, batch_row) in batch_rows.clone().enumerate() {
-            let place = Place {
-                batch_row,
-                row,
-                col,
-                valid,
-            };
-            let pair = b * batch_rows.len() + t;
-            match width {
-                Width::I32 => epilogue.emit_narrow(rows.level(), place, &sums.narrow[pair]),
-                Width::I64 => epilogue.emit_wide(place, &sums.wide[pair]),
-            }
+        let place = Place {
+            batch_row: batch_rows.start,
+            row,
+            col,
+            valid,
+        };
+        let pairs = b * batch_rows.len()..(b + 1) * batch_rows.len();
+        match width {
+            Width::I32 => epilogue.emit_narrow(rows.level(), place, &sums.narrow[pairs]),
+            Width::I64 => epilogue.emit_wide(place, &sums.wide[pairs]),
         }
     }
 }

@@ -6,21 +6,19 @@ use crate::divisors::Divisors;
 use crate::epilogue::{Epilogue, Place};
 use crate::packed::BLOCK_ROWS;
 
-/// Consumes 16 sums.
+/// Consumes the sums of one row block, 16 for each batch row from `place.batch_row` on.
 ///
 /// # Safety
 /// The processor must run AVX-512 F, BW, VL and DQ, and `Epilogue::check` must have passed.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(crate) unsafe fn emit(epilogue: &mut Epilogue<'_>, place: Place, y: &[i32; BLOCK_ROWS]) {
+pub(crate) unsafe fn emit(epilogue: &mut Epilogue<'_>, place: Place, sums: &[[i32; BLOCK_ROWS]]) {
     let Place {
         batch_row,
         row,
         col,
         valid,
     } = place;
-    let mask = (u16::MAX) >> (BLOCK_ROWS - valid);
-    // SAFETY: `y` holds 16 values.
-    let y = unsafe { _mm512_loadu_epi32(y.as_ptr()) };
+    let mask = u16::MAX >> (BLOCK_ROWS - valid);
     match epilogue {
         Epilogue::Requantize {
             divisors,
@@ -28,11 +26,13 @@ pub(crate) unsafe fn emit(epilogue: &mut Epilogue<'_>, place: Place, y: &[i32; B
             max,
             out,
         } => {
-            let q = round_div(add_bias(y, *bias, row, mask), divisors, row);
-            let q = _mm512_cvtepi32_epi16(clamp(q, i32::from(*max)));
-            let out = &mut out.row(batch_row)[col..][..valid];
-            // SAFETY: the mask has one bit for each element of `out`.
-            unsafe { _mm256_mask_storeu_epi16(out.as_mut_ptr(), mask, q) };
+            let scale = Scale::load(divisors, *bias, row, mask);
+            for (t, y) in sums.iter().enumerate() {
+                let q = _mm512_cvtepi32_epi16(clamp(scale.round_div(y), i32::from(*max)));
+                let out = &mut out.row(batch_row + t)[col..][..valid];
+                // SAFETY: the mask has one bit for each element of `out`.
+                unsafe { _mm256_mask_storeu_epi16(out.as_mut_ptr(), mask, q) };
+            }
         }
         Epilogue::AddResidual {
             divisors,
@@ -40,39 +40,85 @@ pub(crate) unsafe fn emit(epilogue: &mut Epilogue<'_>, place: Place, y: &[i32; B
             max,
             residual,
         } => {
-            let q = round_div(add_bias(y, *bias, row, mask), divisors, row);
-            let out = &mut residual.row(batch_row)[col..][..valid];
-            // SAFETY: the mask has one bit for each element of `out`.
-            let old = unsafe { _mm512_maskz_loadu_epi32(mask, out.as_ptr()) };
-            // |q| beyond 2·max saturates whatever the residual is, and 3·max fits 32 bits.
-            let sum = _mm512_add_epi32(clamp(old, *max), clamp(q, 2 * *max));
-            // SAFETY: as above.
-            unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, clamp(sum, *max)) };
+            let scale = Scale::load(divisors, *bias, row, mask);
+            for (t, y) in sums.iter().enumerate() {
+                // |q| beyond 2·max saturates whatever the residual is, and 3·max fits 32 bits.
+                let q = clamp(scale.round_div(y), 2 * *max);
+                let out = &mut residual.row(batch_row + t)[col..][..valid];
+                // SAFETY: the mask has one bit for each element of `out`.
+                let old = unsafe { _mm512_maskz_loadu_epi32(mask, out.as_ptr()) };
+                let sum = clamp(_mm512_add_epi32(clamp(old, *max), q), *max);
+                // SAFETY: as above.
+                unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, sum) };
+            }
         }
         Epilogue::RawI32(out) => {
-            let out = &mut out.row(batch_row)[col..][..valid];
-            // SAFETY: the mask has one bit for each element of `out`.
-            unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, y) };
+            for (t, y) in sums.iter().enumerate() {
+                out.row(batch_row + t)[col..][..valid].copy_from_slice(&y[..valid]);
+            }
         }
         Epilogue::RawI64(out) => {
-            let out = &mut out.row(batch_row)[col..][..valid];
-            let mut wide = [0; BLOCK_ROWS];
-            // SAFETY: `wide` holds 16 values of 64 bits.
-            unsafe {
-                let (low, high) = (_mm512_castsi512_si256(y), _mm512_extracti64x4_epi64::<1>(y));
-                _mm512_storeu_epi64(wide.as_mut_ptr(), _mm512_cvtepi32_epi64(low));
-                _mm512_storeu_epi64(wide.as_mut_ptr().add(8), _mm512_cvtepi32_epi64(high));
+            for (t, y) in sums.iter().enumerate() {
+                let out = &mut out.row(batch_row + t)[col..][..valid];
+                out.iter_mut()
+                    .zip(y)
+                    .for_each(|(out, &y)| *out = i64::from(y));
             }
-            out.copy_from_slice(&wide[..valid]);
         }
     }
 }
 
-/// `y + bias` modulo 2^32; the mask selects the rows that exist.
+/// Bias and divisors of 16 rows; even and odd lanes are multiplied apart, in 64 bits.
+struct Scale {
+    bias: __m512i,
+    offset: __m512i,
+    magic: [__m512i; 2],
+    shift: [__m512i; 2],
+}
+
+impl Scale {
+    /// Loads 16 rows from `row` on; the mask selects those that exist.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    fn load(divisors: &Divisors, bias: Option<&[i64]>, row: usize, mask: u16) -> Self {
+        let load = |values: &[u32]| {
+            let values = &values[row..][..BLOCK_ROWS];
+            // SAFETY: the slice holds 16 values.
+            unsafe { _mm512_loadu_epi32(values.as_ptr().cast()) }
+        };
+        let (magic, shift) = (load(&divisors.magic), load(&divisors.shift));
+        let even_shift = _mm512_and_si512(shift, _mm512_set1_epi64(0xffff_ffff));
+        Self {
+            bias: load_bias(bias, row, mask),
+            offset: load(&divisors.offset),
+            magic: [magic, _mm512_srli_epi64::<32>(magic)],
+            shift: [even_shift, _mm512_srli_epi64::<32>(shift)],
+        }
+    }
+
+    /// `round((y + bias) / D)`: `n = |y + bias| + offset`, `⌊n · magic / 2^shift⌋`, and the sign.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    fn round_div(&self, y: &[i32; BLOCK_ROWS]) -> __m512i {
+        // SAFETY: `y` holds 16 values.
+        let y = unsafe { _mm512_loadu_epi32(y.as_ptr()) };
+        let y = _mm512_add_epi32(y, self.bias);
+        let n = _mm512_add_epi32(_mm512_abs_epi32(y), self.offset);
+        let even = _mm512_srlv_epi64(_mm512_mul_epu32(n, self.magic[0]), self.shift[0]);
+        let n = _mm512_srli_epi64::<32>(n);
+        let odd = _mm512_srlv_epi64(_mm512_mul_epu32(n, self.magic[1]), self.shift[1]);
+        let q = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64::<32>(odd));
+        _mm512_mask_sub_epi32(q, _mm512_movepi32_mask(y), _mm512_setzero_si512(), q)
+    }
+}
+
+/// Biases of 16 rows modulo 2^32; the mask selects those that exist.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn add_bias(y: __m512i, bias: Option<&[i64]>, row: usize, mask: u16) -> __m512i {
-    let Some(bias) = bias else { return y };
+fn load_bias(bias: Option<&[i64]>, row: usize, mask: u16) -> __m512i {
+    let Some(bias) = bias else {
+        return _mm512_setzero_si512();
+    };
     let bias = &bias[row..][..mask.count_ones() as usize];
     // SAFETY: the mask has one bit for each element of `bias`; masked-out elements are not read,
     // and `wrapping_add` may leave the slice.
@@ -83,32 +129,7 @@ fn add_bias(y: __m512i, bias: Option<&[i64]>, row: usize, mask: u16) -> __m512i 
         )
     };
     let (low, high) = (_mm512_cvtepi64_epi32(low), _mm512_cvtepi64_epi32(high));
-    _mm512_add_epi32(
-        y,
-        _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high),
-    )
-}
-
-/// `round(y / D)` for 16 rows: `n = |y| + offset`, `⌊n · magic / 2^shift⌋`, and the sign of `y`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn round_div(y: __m512i, divisors: &Divisors, row: usize) -> __m512i {
-    let load = |values: &[u32]| {
-        let values = &values[row..][..BLOCK_ROWS];
-        // SAFETY: the slice holds 16 values.
-        unsafe { _mm512_loadu_epi32(values.as_ptr().cast()) }
-    };
-    let (magic, shift) = (load(&divisors.magic), load(&divisors.shift));
-    let n = _mm512_add_epi32(_mm512_abs_epi32(y), load(&divisors.offset));
-    let low_half = _mm512_set1_epi64(0xffff_ffff);
-    let even = _mm512_srlv_epi64(
-        _mm512_mul_epu32(n, magic),
-        _mm512_and_si512(shift, low_half),
-    );
-    let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(n), _mm512_srli_epi64::<32>(magic));
-    let odd = _mm512_srlv_epi64(odd, _mm512_srli_epi64::<32>(shift));
-    let q = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64::<32>(odd));
-    _mm512_mask_sub_epi32(q, _mm512_movepi32_mask(y), _mm512_setzero_si512(), q)
+    _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
 }
 
 /// Clamps to [−max, max].
