@@ -22,6 +22,7 @@ const SHAPES: [(usize, usize); 7] = [
     (576, 1536),
 ];
 const LAYERS: usize = 30;
+const HEADS: usize = 8;
 
 struct Linear {
     matrix: PackedMatrix,
@@ -127,7 +128,7 @@ fn integer(level: Level) {
 }
 
 fn attention(level: Level) {
-    let (hd, t, heads) = (64, 1024, 3);
+    let (hd, t, heads) = (64, 1024, HEADS);
     let k: Vec<i16> = (0..t * hd)
         .map(|i| (i * 7919 % 4095) as i16 - 2047)
         .collect();

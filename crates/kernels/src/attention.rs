@@ -28,17 +28,17 @@ pub fn dot_rows_multi(level: Level, hd: usize, q: &[i16], k: &[i16], out: &mut [
     if t == 0 {
         return;
     }
-    for (q, out) in q.chunks_exact(hd).zip(out.chunks_exact_mut(t)) {
-        match level.or_best() {
-            Level::Scalar => crate::scalar::dot_rows(q, k, out),
-            // SAFETY: `or_best` only returns a level that the processor runs.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { crate::avx2::attention::dot_rows(q, k, out) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { crate::avx512::attention::dot_rows(q, k, out) },
-            #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx2 | Level::Avx512 => crate::scalar::dot_rows(q, k, out),
+    match level.or_best() {
+        // SAFETY: `or_best` only returns a level that the processor runs.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { crate::avx2::attention::dot_rows(hd, q, k, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { crate::avx512::attention::dot_rows(hd, q, k, out) },
+        _ => {
+            for (q, out) in q.chunks_exact(hd).zip(out.chunks_exact_mut(t)) {
+                crate::scalar::dot_rows(q, k, out);
+            }
         }
     }
 }
@@ -67,17 +67,17 @@ pub fn weighted_rows_multi(level: Level, hd: usize, p: &[i16], v: &[i16], out: &
     if t == 0 {
         return out.fill(0);
     }
-    for (p, out) in p.chunks_exact(t).zip(out.chunks_exact_mut(hd)) {
-        match level.or_best() {
-            Level::Scalar => crate::scalar::weighted_rows(p, v, out),
-            // SAFETY: `or_best` only returns a level that the processor runs.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { crate::avx2::attention::weighted_rows(p, v, out) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { crate::avx512::attention::weighted_rows(p, v, out) },
-            #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx2 | Level::Avx512 => crate::scalar::weighted_rows(p, v, out),
+    match level.or_best() {
+        // SAFETY: `or_best` only returns a level that the processor runs.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { crate::avx2::attention::weighted_rows(hd, p, v, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { crate::avx512::attention::weighted_rows(hd, p, v, out) },
+        _ => {
+            for (p, out) in p.chunks_exact(t).zip(out.chunks_exact_mut(hd)) {
+                crate::scalar::weighted_rows(p, v, out);
+            }
         }
     }
 }
