@@ -22,7 +22,7 @@ const SHAPES: [(usize, usize); 7] = [
     (576, 1536),
 ];
 const LAYERS: usize = 30;
-const HEADS: usize = 8;
+const HEADS: usize = 3;
 
 struct Linear {
     matrix: PackedMatrix,
@@ -71,7 +71,14 @@ fn model() -> Vec<Linear> {
 }
 
 /// One pass through all linear layers with `n` batch rows, activations prepared once per layer.
-fn pass(level: Level, model: &[Linear], n: usize, x: &[i16], rows: &mut Rows, out: &mut [i16]) {
+fn pass(
+    (level, width): (Level, Width),
+    model: &[Linear],
+    n: usize,
+    x: &[i16],
+    rows: &mut Rows,
+    out: &mut [i16],
+) {
     for (i, linear) in model.iter().enumerate() {
         let matrix = &linear.matrix;
         if ![1, 2, 5].contains(&(i % SHAPES.len())) {
@@ -85,7 +92,7 @@ fn pass(level: Level, model: &[Linear], n: usize, x: &[i16], rows: &mut Rows, ou
             max: 32_767,
             out,
         };
-        matmul(matrix, rows, 0..matrix.blocks(), Width::I32, epilogue);
+        matmul(matrix, rows, 0..matrix.blocks(), width, epilogue);
     }
 }
 
@@ -119,12 +126,17 @@ fn integer(level: Level) {
         macs as f64 / read * 1e-9
     );
     for n in [1, 2, 3, 4, 8, 16, 64, 256] {
-        let seconds = best(|| pass(level, &model, n, &x, &mut rows, &mut out));
+        let seconds = best(|| pass((level, Width::I32), &model, n, &x, &mut rows, &mut out));
         let rate = (macs * n) as f64 / seconds * 1e-9;
         let tokens = n as f64 / seconds;
         let relative = if n == 1 { read / seconds } else { f64::NAN };
         println!("n {n:>4} {rate:>8.2} GMAC/s {tokens:>8.1} tok/s  vs read {relative:.2}");
     }
+    let wide = best(|| pass((level, Width::I64), &model, 64, &x, &mut rows, &mut out));
+    println!(
+        "n   64 {:>8.2} GMAC/s in 64 bits",
+        (macs * 64) as f64 / wide * 1e-9
+    );
 }
 
 fn attention(level: Level) {

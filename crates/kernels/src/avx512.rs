@@ -7,6 +7,7 @@
 pub(crate) mod attention;
 pub(crate) mod epilogue;
 pub(crate) mod float;
+pub(crate) mod wide;
 
 use std::arch::x86_64::*;
 

@@ -123,12 +123,18 @@ impl Epilogue<'_> {
     }
 
     /// Consumes sums of 64 bits, one array for each batch row from `place.batch_row` on.
-    pub(crate) fn emit_wide(&mut self, place: Place, sums: &[[i64; BLOCK_ROWS]]) {
+    pub(crate) fn emit_wide(&mut self, level: Level, place: Place, sums: &[[i64; BLOCK_ROWS]]) {
+        let _ = level;
         for (t, y) in sums.iter().enumerate() {
             let place = Place {
                 batch_row: place.batch_row + t,
                 ..place
             };
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `Rows::prepare` only keeps a level that the processor runs.
+            if level == Level::Avx512 && unsafe { crate::avx512::wide::emit(self, place, y) } {
+                continue;
+            }
             self.emit_plain(place, |i, bias| y[i].wrapping_add(bias));
         }
     }

@@ -214,7 +214,7 @@ fn emit(
         let pairs = b * batch_rows.len()..(b + 1) * batch_rows.len();
         match width {
             Width::I32 => epilogue.emit_narrow(rows.level(), place, &sums.narrow[pairs]),
-            Width::I64 => epilogue.emit_wide(place, &sums.wide[pairs]),
+            Width::I64 => epilogue.emit_wide(rows.level(), place, &sums.wide[pairs]),
         }
     }
 }

@@ -156,7 +156,9 @@ fn epilogues_round_as_specified() {
             check_epilogues((rows, cols, n), &w, &x, &d, None, width);
             check_epilogues((rows, cols, n), &w, &x, &d, Some(&bias), width);
         }
-        let bias: Vec<i64> = (0..rows).map(|_| seed.next() as i64 >> 4).collect();
+        let bias: Vec<i64> = (0..rows)
+            .map(|_| seed.next() as i64 >> (4 + seed.next() % 40))
+            .collect();
         let x = seed.values(n * cols, 32_767);
         check_epilogues((rows, cols, n), &w, &x, &d, Some(&bias), Width::I64);
     }
@@ -269,6 +271,37 @@ fn multipliers_divide_exactly() {
         }
         ys
     });
+}
+
+/// The vector divisions, at the places where quotients change: a matrix of zeros leaves the bias.
+#[test]
+fn epilogues_divide_exactly_at_the_turns() {
+    let mut seed = Seed(8);
+    for (width, bits) in [
+        (Width::I32, 31),
+        (Width::I64, 51),
+        (Width::I64, 53),
+        (Width::I64, 62),
+    ] {
+        let mut d = divisors(&mut seed, 4000);
+        d.extend([(1 << 31) - 1, (1 << 30) + 1, (1 << 30) - 1, 3, 1]);
+        let turn = |&d: &u32| {
+            let d = i64::from(d);
+            let quotients = ((1i64 << bits) / d).clamp(1, i64::from(RESIDUAL_MAX));
+            let y = (seed.within(quotients).abs() * d + (d - 1) / 2).min((1 << bits) - 3);
+            let y = y + seed.within(2);
+            if seed.next() % 2 == 0 { y } else { -y }
+        };
+        let bias: Vec<i64> = d.iter().map(turn).collect();
+        check_epilogues(
+            (d.len(), 1, 1),
+            &vec![0; d.len()],
+            &[0],
+            &d,
+            Some(&bias),
+            width,
+        );
+    }
 }
 
 #[test]
