@@ -41,6 +41,7 @@ mod epilogue;
 mod float;
 mod level;
 mod matmul;
+mod memory;
 mod packed;
 mod panel;
 mod rows;

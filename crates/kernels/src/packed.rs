@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::memory::Lines;
+
 /// Matrix rows in one block: one 512-bit vector of 32-bit sums.
 pub const BLOCK_ROWS: usize = 16;
 
@@ -24,7 +26,7 @@ pub(crate) struct Line(pub(crate) [i8; 64]);
 pub struct PackedMatrix {
     rows: usize,
     cols: usize,
-    lines: Vec<Line>,    // (blocks, groups)
+    lines: Lines,        // (blocks, groups)
     high_init: Vec<i32>, // (blocks · 16): −128 · Σ of the row
 }
 
@@ -52,7 +54,7 @@ impl PackedMatrix {
         );
         let groups = cols.div_ceil(GROUP_COLS);
         let blocks = rows.div_ceil(BLOCK_ROWS);
-        let mut lines = vec![Line([0; 64]); blocks * groups];
+        let mut lines = Lines::zeroed(blocks * groups);
         let mut high_init = vec![0; blocks * BLOCK_ROWS];
         for (i, row) in weights.chunks_exact(cols.max(1)).enumerate() {
             let (block, lane) = (i / BLOCK_ROWS, i % BLOCK_ROWS);
@@ -90,7 +92,7 @@ impl PackedMatrix {
 
     /// Bytes that the packed weights and row sums occupy.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.lines.len() * size_of::<Line>() + self.high_init.len() * size_of::<i32>()
     }
 

@@ -290,7 +290,7 @@ fn epilogues_divide_exactly_at_the_turns() {
             let quotients = ((1i64 << bits) / d).clamp(1, i64::from(RESIDUAL_MAX));
             let y = (seed.within(quotients).abs() * d + (d - 1) / 2).min((1 << bits) - 3);
             let y = y + seed.within(2);
-            if seed.next() % 2 == 0 { y } else { -y }
+            if seed.next().is_multiple_of(2) { y } else { -y }
         };
         let bias: Vec<i64> = d.iter().map(turn).collect();
         check_epilogues(

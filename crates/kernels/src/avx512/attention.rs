@@ -182,11 +182,10 @@ unsafe fn weigh<const P: usize, const C: usize>(
             }
         }
     }
-    for i in 0..P {
-        for c in 0..C {
-            let start = i * hd + d + c * LANES;
-            let out = &mut out[start..][..masks[c].count_ones() as usize];
-            store(sums[i][c], masks[c], out);
+    for (sums, out) in sums.iter().zip(out.chunks_exact_mut(hd)) {
+        for (c, (&sums, mask)) in sums.iter().zip(masks).enumerate() {
+            let out = &mut out[d + c * LANES..][..mask.count_ones() as usize];
+            store(sums, mask, out);
         }
     }
 }
