@@ -26,6 +26,8 @@ pub mod frame;
 mod identity;
 pub mod limit;
 pub mod quic;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod transport;
 
 pub use address::{ADDRESS_BYTES_MAX, Address, PeerAddress};

@@ -1,5 +1,7 @@
 //! QUIC clients below the protocol, for peers that misbehave, and a relay that can be cut.
 
+#![allow(clippy::unwrap_used, reason = "part of a test")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
