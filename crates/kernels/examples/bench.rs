@@ -129,8 +129,7 @@ fn integer(level: Level) {
         let seconds = best(|| pass((level, Width::I32), &model, n, &x, &mut rows, &mut out));
         let rate = (macs * n) as f64 / seconds * 1e-9;
         let tokens = n as f64 / seconds;
-        let relative = if n == 1 { read / seconds } else { f64::NAN };
-        println!("n {n:>4} {rate:>8.2} GMAC/s {tokens:>8.1} tok/s  vs read {relative:.2}");
+        println!("n {n:>4} {rate:>8.2} GMAC/s {tokens:>8.1} tok/s");
     }
     let wide = best(|| pass((level, Width::I64), &model, 64, &x, &mut rows, &mut out));
     println!(
@@ -176,9 +175,7 @@ fn main() {
     let named = std::env::args().nth(1).and_then(|name| name.parse().ok());
     let level = named.and_then(Level::checked).unwrap_or_else(Level::detect);
     println!("level {level}");
-    if std::env::args().nth(2).is_none() {
-        integer(level);
-    }
+    integer(level);
     attention(level);
     float(level);
 }

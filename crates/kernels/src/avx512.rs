@@ -14,10 +14,7 @@ use std::arch::x86_64::*;
 use crate::matmul::{Job, Sums, Width};
 use crate::packed::{BLOCK_ROWS, Line};
 
-/// Groups that a kernel with one batch row adds up independently, to hide the latency of a step.
-const UNROLL: usize = 8;
-
-/// Multiplies 1, 2 or 4 row blocks by a tile of at most 6 batch rows (3 for 4 blocks).
+/// Multiplies 1 or 2 row blocks by a tile of at most 6 batch rows; any number of blocks by 1 or 2.
 ///
 /// # Safety
 /// The processor must run AVX-512 F, BW, VL, DQ and VNNI.
@@ -29,55 +26,56 @@ pub(crate) unsafe fn run(job: &Job<'_>, sums: &mut Sums) {
     // SAFETY: the lengths were just checked, and each arm's kernel matches (blocks, rows).
     unsafe {
         match (job.blocks, job.rows) {
-            (_, 1) => stream(job, sums),
-            (1, 2) => kernel::<1, 2>(job, sums),
+            (_, 1) => stream::<8, 1>(job, sums),
+            (_, 2) => stream::<4, 2>(job, sums),
             (1, 3) => kernel::<1, 3>(job, sums),
+            (2, 3) => kernel::<2, 3>(job, sums),
             (1, 4) => kernel::<1, 4>(job, sums),
             (1, 5) => kernel::<1, 5>(job, sums),
             (1, 6) => kernel::<1, 6>(job, sums),
-            (2, 2) => kernel::<2, 2>(job, sums),
-            (2, 3) => kernel::<2, 3>(job, sums),
             (2, 4) => kernel::<2, 4>(job, sums),
             (2, 5) => kernel::<2, 5>(job, sums),
             (2, 6) => kernel::<2, 6>(job, sums),
-            (4, 2) => kernel::<4, 2>(job, sums),
-            (4, 3) => kernel::<4, 3>(job, sums),
             shape => unreachable!("no kernel for {shape:?} (blocks, rows)"),
         }
     }
 }
 
-/// Row blocks times one batch row: reads the weights front to back, as fast as memory delivers them.
+/// Row blocks times a few batch rows: reads the weights front to back, as fast as memory delivers
+/// them. `U` groups are added up independently, which hides the latency of a step.
 ///
 /// # Safety
-/// As [`run`]; `job` holds exactly one row.
+/// As [`run`]; `job` holds exactly `T` rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-unsafe fn stream(job: &Job<'_>, sums: &mut Sums) {
-    let words = &job.words[..job.groups];
+unsafe fn stream<const U: usize, const T: usize>(job: &Job<'_>, sums: &mut Sums) {
     for block in 0..job.blocks {
-        let lines = &job.lines[block * job.groups..][..job.groups];
-        let mut low = [_mm512_setzero_si512(); UNROLL];
+        let mut low = [[_mm512_setzero_si512(); T]; U];
         let mut high = low;
         // SAFETY: `high_init` holds 16 values for each block.
-        high[0] = unsafe { _mm512_loadu_epi32(job.high_init.as_ptr().add(block * BLOCK_ROWS)) };
-        let (lines, last_lines) = lines.as_chunks::<UNROLL>();
-        let (words, last_words) = words.as_chunks::<UNROLL>();
-        for (lines, words) in lines.iter().zip(words) {
-            for u in 0..UNROLL {
-                // A prefetch is a hint: the address may lie outside the matrix.
-                (low[u], high[u]) = step(low[u], high[u], &lines[u], words[u]);
+        let init = unsafe { _mm512_loadu_epi32(job.high_init.as_ptr().add(block * BLOCK_ROWS)) };
+        high[0] = [init; T];
+        let (lines, last_lines) = job.lines[block * job.groups..][..job.groups].as_chunks::<U>();
+        let mut words = job.words.chunks_exact(T);
+        for lines in lines {
+            for (u, (line, words)) in lines.iter().zip(&mut words).enumerate() {
+                for t in 0..T {
+                    (low[u][t], high[u][t]) = step(low[u][t], high[u][t], line, words[t]);
+                }
             }
         }
-        for (line, &word) in last_lines.iter().zip(last_words) {
-            (low[0], high[0]) = step(low[0], high[0], line, word);
-        }
-        for half in [4, 2, 1] {
-            for u in 0..half {
-                low[u] = _mm512_add_epi32(low[u], low[u + half]);
-                high[u] = _mm512_add_epi32(high[u], high[u + half]);
+        for (line, words) in last_lines.iter().zip(words) {
+            for t in 0..T {
+                (low[0][t], high[0][t]) = step(low[0][t], high[0][t], line, words[t]);
             }
         }
-        store(low[0], high[0], block, job.width, sums);
+        for t in 0..T {
+            let (mut l, mut h) = (low[0][t], high[0][t]);
+            for u in 1..U {
+                l = _mm512_add_epi32(l, low[u][t]);
+                h = _mm512_add_epi32(h, high[u][t]);
+            }
+            store(l, h, block * T + t, job.width, sums);
+        }
     }
 }
 

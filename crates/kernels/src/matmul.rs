@@ -74,7 +74,7 @@ pub fn matmul(
         for start in blocks.clone().step_by(step) {
             let end = blocks.end.min(start + step);
             for tile in first..rows.tiles().min(first + strip) {
-                // Three blocks are two calls, so that kernels exist for 1, 2 and 4 only.
+                // A power of two of blocks, so that no kernel for 3 is needed.
                 let mut block = start;
                 while block < end {
                     let count = 1 << (end - block).ilog2();
@@ -127,10 +127,10 @@ pub(crate) fn width_of(matrix: &PackedMatrix, blocks: &Range<usize>) -> usize {
 
 /// Row blocks of one kernel call: what fills the registers at this height of tile.
 fn blocks_per_call(rows: &Rows) -> usize {
-    if rows.tiles() == 0 || rows.tile_range(0).len() <= PAIRS / 4 {
-        4
-    } else {
-        2
+    match rows.n() {
+        0 | 1 => 8,
+        2 => 4,
+        _ => 2,
     }
 }
 

@@ -49,7 +49,7 @@ impl Lines {
                 _region: None,
             };
         }
-        let bytes = len.checked_mul(size_of::<Line>()).unwrap_or(usize::MAX);
+        let bytes = len.saturating_mul(size_of::<Line>());
         let (region, offset) = take(bytes);
         // SAFETY: `take` reserved `bytes` from `offset` on for this call alone, aligned to a line.
         let first = unsafe {
