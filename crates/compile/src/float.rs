@@ -3,7 +3,7 @@
 //! Plain formulas in f32 with fixed-order sums ([`nesa_kernels::gemm_f32`]); elementary functions
 //! come from `libm`, so results do not depend on machine, SIMD level or thread count.
 
-use nesa_checkpoint::{Arch, Checkpoint, CheckpointError, Config, LayerTensor, Tensor};
+use nesa_checkpoint::{Activation, Arch, Checkpoint, Config, LayerTensor, Tensor};
 use nesa_kernels::{Level, gemm_f32};
 use rayon::prelude::*;
 
@@ -100,18 +100,26 @@ pub struct Taps {
     pub sum: Vec<f32>,
 }
 
-fn load(ckpt: &Checkpoint, w: Tensor, b: Option<Tensor>) -> Result<Mat, CheckpointError> {
+fn load(ckpt: &Checkpoint, w: Tensor, b: Option<Tensor>) -> Result<Mat, nesa_checkpoint::Error> {
     let m = ckpt.tensor(w)?;
     let bias = match b {
         Some(b) if ckpt.has(b) => ckpt.tensor(b)?.data,
         _ => Vec::new(),
     };
-    Ok(Mat { rows: m.rows, cols: m.cols, data: m.data, bias })
+    Ok(Mat {
+        rows: m.rows,
+        cols: m.cols,
+        data: m.data,
+        bias,
+    })
 }
 
-fn gain(ckpt: &Checkpoint, g: Tensor, b: Tensor) -> Result<Gain, CheckpointError> {
+fn gain(ckpt: &Checkpoint, g: Tensor, b: Tensor) -> Result<Gain, nesa_checkpoint::Error> {
     let m = load(ckpt, g, Some(b))?;
-    Ok(Gain { gain: m.data, bias: m.bias })
+    Ok(Gain {
+        gain: m.data,
+        bias: m.bias,
+    })
 }
 
 impl Layer {
@@ -119,7 +127,7 @@ impl Layer {
     ///
     /// # Errors
     /// Whatever the checkpoint refuses.
-    pub fn load(ckpt: &Checkpoint, i: usize) -> Result<Self, CheckpointError> {
+    pub fn load(ckpt: &Checkpoint, i: usize) -> Result<Self, nesa_checkpoint::Error> {
         use LayerTensor as L;
         let t = |l: L| Tensor::Layer(i, l);
         let gated = ckpt.has(t(L::Gate));
@@ -130,7 +138,11 @@ impl Layer {
             v: load(ckpt, t(L::V), Some(t(L::VBias)))?,
             o: load(ckpt, t(L::O), Some(t(L::OBias)))?,
             ffn_norm: gain(ckpt, t(L::Norm2Gain), t(L::Norm2Bias))?,
-            gate: if gated { Some(load(ckpt, t(L::Gate), None)?) } else { None },
+            gate: if gated {
+                Some(load(ckpt, t(L::Gate), None)?)
+            } else {
+                None
+            },
             up: load(ckpt, t(L::Up), Some(t(L::UpBias)))?,
             down: load(ckpt, t(L::Down), Some(t(L::DownBias)))?,
         })
@@ -142,13 +154,21 @@ impl Text {
     ///
     /// # Errors
     /// Whatever the checkpoint refuses.
-    pub fn load(ckpt: &Checkpoint) -> Result<Self, CheckpointError> {
+    pub fn load(ckpt: &Checkpoint) -> Result<Self, nesa_checkpoint::Error> {
         let tokens = load(ckpt, Tensor::TokenEmbed, None)?;
-        let rows = |t: Tensor| -> Result<Vec<f32>, CheckpointError> {
-            if ckpt.has(t) { Ok(ckpt.tensor(t)?.data) } else { Ok(Vec::new()) }
+        let rows = |t: Tensor| -> Result<Vec<f32>, nesa_checkpoint::Error> {
+            if ckpt.has(t) {
+                Ok(ckpt.tensor(t)?.data)
+            } else {
+                Ok(Vec::new())
+            }
         };
-        let norm = |g: Tensor, b: Tensor| -> Result<Option<Gain>, CheckpointError> {
-            if ckpt.has(g) { gain(ckpt, g, b).map(Some) } else { Ok(None) }
+        let norm = |g: Tensor, b: Tensor| -> Result<Option<Gain>, nesa_checkpoint::Error> {
+            if ckpt.has(g) {
+                gain(ckpt, g, b).map(Some)
+            } else {
+                Ok(None)
+            }
         };
         let head = match ckpt.config.arch {
             Arch::Bert => None,
@@ -188,7 +208,9 @@ impl Text {
     /// The logits (n, vocab) of residual rows (n, dim).
     #[must_use]
     pub fn logits(&self, c: &Config, x: &[f32]) -> Vec<f32> {
-        let Some(head) = &self.head else { return Vec::new() };
+        let Some(head) = &self.head else {
+            return Vec::new();
+        };
         match &self.final_norm {
             Some(g) => matmul(head, &norm(c, g, x)),
             None => matmul(head, x),
@@ -204,16 +226,18 @@ pub fn matmul(w: &Mat, x: &[f32]) -> Vec<f32> {
     let level = Level::detect();
     // Rows of the batch are independent sums, so any split gives the same bits.
     let per = n.div_ceil(rayon::current_num_threads().max(1)).max(1);
-    out.par_chunks_mut(per * w.rows).zip(x.par_chunks(per * w.cols)).for_each(|(out, x)| {
-        gemm_f32(level, w.cols, x, &w.data, out);
-        if !w.bias.is_empty() {
-            for row in out.chunks_exact_mut(w.rows) {
-                for (o, b) in row.iter_mut().zip(&w.bias) {
-                    *o += b;
+    out.par_chunks_mut(per * w.rows)
+        .zip(x.par_chunks(per * w.cols))
+        .for_each(|(out, x)| {
+            gemm_f32(level, w.cols, x, &w.data, out);
+            if !w.bias.is_empty() {
+                for row in out.chunks_exact_mut(w.rows) {
+                    for (o, b) in row.iter_mut().zip(&w.bias) {
+                        *o += b;
+                    }
                 }
             }
-        }
-    });
+        });
     out
 }
 
@@ -228,7 +252,11 @@ pub fn norm(c: &Config, g: &Gain, x: &[f32]) -> Vec<f32> {
             Arch::Llama | Arch::Qwen2 => 0.0,
             Arch::Gpt2 | Arch::Bert => row.iter().map(|&v| f64::from(v)).sum::<f64>() / n,
         };
-        let var = row.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
+        let var = row
+            .iter()
+            .map(|&v| (f64::from(v) - mean).powi(2))
+            .sum::<f64>()
+            / n;
         let r = 1.0 / libm::sqrt(var + c.norm_eps);
         out.extend(row.iter().enumerate().map(|(j, &v)| {
             let y = (f64::from(v) - mean) * r * f64::from(g.gain[j]);
@@ -264,16 +292,16 @@ fn rotate(c: &Config, rows: &mut [f32], width: usize) {
     }
 }
 
-/// The activation function of the architecture.
+/// The activation function.
 #[must_use]
-pub fn activation(arch: Arch, x: f64) -> f64 {
-    match arch {
-        Arch::Llama | Arch::Qwen2 => x / (1.0 + libm::exp(-x)),
-        Arch::Gpt2 => {
+pub fn activation(function: Activation, x: f64) -> f64 {
+    match function {
+        Activation::Silu => x / (1.0 + libm::exp(-x)),
+        Activation::GeluTanh => {
             let inner = 0.797_884_560_802_865_4 * (x + 0.044_715 * x * x * x);
             0.5 * x * (1.0 + libm::tanh(inner))
         }
-        Arch::Bert => 0.5 * x * (1.0 + libm::erf(x / std::f64::consts::SQRT_2)),
+        Activation::GeluErf => 0.5 * x * (1.0 + libm::erf(x / std::f64::consts::SQRT_2)),
     }
 }
 
@@ -316,7 +344,11 @@ fn attend(c: &Config, q: &[f32], k: &[f32], v: &[f32]) -> Vec<f32> {
 #[must_use]
 pub fn block(c: &Config, l: &Layer, x: &mut Vec<f32>) -> Taps {
     let post = c.arch == Arch::Bert;
-    let attn_in = if post { x.clone() } else { norm(c, &l.attn_norm, x) };
+    let attn_in = if post {
+        x.clone()
+    } else {
+        norm(c, &l.attn_norm, x)
+    };
     let (q_pre, k_pre) = (matmul(&l.q, &attn_in), matmul(&l.k, &attn_in));
     let v = matmul(&l.v, &attn_in);
     let (mut q, mut k) = (q_pre.clone(), k_pre.clone());
@@ -331,15 +363,22 @@ pub fn block(c: &Config, l: &Layer, x: &mut Vec<f32>) -> Taps {
     if post {
         *x = norm(c, &l.attn_norm, x);
     }
-    let ffn_in = if post { x.clone() } else { norm(c, &l.ffn_norm, x) };
+    let ffn_in = if post {
+        x.clone()
+    } else {
+        norm(c, &l.ffn_norm, x)
+    };
     let up = matmul(&l.up, &ffn_in);
-    let gate = l.gate.as_ref().map_or_else(|| up.clone(), |g| matmul(g, &ffn_in));
+    let gate = l
+        .gate
+        .as_ref()
+        .map_or_else(|| up.clone(), |g| matmul(g, &ffn_in));
     let gated = l.gate.is_some();
     let h: Vec<f32> = gate
         .par_iter()
         .zip(&up)
         .map(|(&g, &u)| {
-            let a = activation(c.arch, f64::from(g));
+            let a = activation(c.activation, f64::from(g));
             (if gated { a * f64::from(u) } else { a }) as f32
         })
         .collect();
@@ -348,5 +387,19 @@ pub fn block(c: &Config, l: &Layer, x: &mut Vec<f32>) -> Taps {
     if post {
         *x = norm(c, &l.ffn_norm, x);
     }
-    Taps { attn_in, q, k, q_pre, k_pre, v, mixed, middle, ffn_in, gate, up, h, sum }
+    Taps {
+        attn_in,
+        q,
+        k,
+        q_pre,
+        k_pre,
+        v,
+        mixed,
+        middle,
+        ffn_in,
+        gate,
+        up,
+        h,
+        sum,
+    }
 }

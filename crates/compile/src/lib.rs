@@ -14,7 +14,7 @@ pub mod quantize;
 pub mod stats;
 mod tables;
 
-use nesa_checkpoint::{Arch, Checkpoint, CheckpointError};
+use nesa_checkpoint::{Arch, Checkpoint};
 use nesa_codec::{Digest, Encode, Hasher};
 use nesa_model::block::Common;
 use nesa_model::manifest::{Manifest, PartId, Pooling, TextSide};
@@ -26,7 +26,7 @@ use nesa_model::{Block, ModelError, Vocabulary};
 pub enum CompileError {
     /// The checkpoint could not be read.
     #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
+    Checkpoint(#[from] nesa_checkpoint::Error),
     /// The result breaks a rule of the integer model.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -74,7 +74,10 @@ pub enum Progress {
 /// The integer shape of a checkpoint, with its context cut to `context_max`.
 #[must_use]
 pub fn shape_of(c: &nesa_checkpoint::Config, context_max: usize) -> Shape {
-    let (llama, bert) = (matches!(c.arch, Arch::Llama | Arch::Qwen2), c.arch == Arch::Bert);
+    let (llama, bert) = (
+        matches!(c.arch, Arch::Llama | Arch::Qwen2),
+        c.arch == Arch::Bert,
+    );
     Shape {
         layers: c.layers,
         dim: c.dim,
@@ -115,7 +118,10 @@ pub fn compile(
     let stats = stats::collect(ckpt, &shape, text, progress)?;
     let plan = quantize::Plan::new(&shape, &stats)?;
     let mut put = |id: PartId, bytes: &[u8]| {
-        sink(id, bytes).map_err(|reason| CompileError::Store { part: id.to_string(), reason })
+        sink(id, bytes).map_err(|reason| CompileError::Store {
+            part: id.to_string(),
+            reason,
+        })
     };
     let common: Common = plan.common(&ckpt.config);
     put(PartId::Common, &common.to_bytes())?;
@@ -124,11 +130,15 @@ pub fn compile(
     let mut layers = Vec::with_capacity(shape.layers);
     for i in 0..shape.layers {
         let weights = float::Layer::load(ckpt, i)?;
-        let block: Block = quantize::block(&shape, &plan, &ckpt.config, i, &stats.layers[i], &weights)?;
+        let block: Block =
+            quantize::block(&shape, &plan, &ckpt.config, i, &stats.layers[i], &weights)?;
         nesa_model::bounds::check_block(&shape, &block)?;
         layers.push(block.root());
         put(PartId::Layer(i as u32), &block.to_bytes())?;
-        progress(Progress::Quantize { done: i + 1, total: shape.layers });
+        progress(Progress::Quantize {
+            done: i + 1,
+            total: shape.layers,
+        });
     }
     let config = &ckpt.config;
     Ok(Manifest {
@@ -156,5 +166,7 @@ pub fn compile(
 /// The digest of a tokenizer or template text, as the manifest holds it.
 #[must_use]
 pub fn text_digest(text: &str) -> Digest {
-    Hasher::new("nesa.model.text.v1").bytes(text.as_bytes()).finish()
+    Hasher::new("nesa.model.text.v1")
+        .bytes(text.as_bytes())
+        .finish()
 }

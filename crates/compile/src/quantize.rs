@@ -6,9 +6,10 @@
 
 use nesa_checkpoint::{Arch, Checkpoint, Config};
 use nesa_model::block::{Common, Ffn};
+use nesa_model::ops::linear::LIFT_MAX;
 use nesa_model::spec::{
     ACT_MAX, LOGIT_MAX, LOGIT_UNIT, Order, PROB_ONE, QK_MAX, QK_PRE_MAX, RESIDUAL_MAX,
-    ROPE_DIVISOR, ROPE_ONE, SCORE_UNIT, Shape, UP_MAX, V_MAX,
+    ROPE_DIVISOR, ROPE_ONE, SCORE_UNIT, Shape, UP_MAX, V_MAX, WIDE_MAX,
 };
 use nesa_model::{Block, Linear, ModelError, Norm, NormKind, Vocabulary};
 
@@ -20,6 +21,8 @@ use crate::{CompileError, tables};
 const HEADROOM: f64 = 1.25;
 /// Room above the calibrated range of the residual stream, whose outliers vary most.
 const RESIDUAL_HEADROOM: f64 = 4.0;
+/// Steps that the typical token's largest product must have.
+const TYPICAL_STEPS: f64 = 2048.0;
 /// Row steps tried below the one that holds the largest weight.
 const SHRINK: [f64; 7] = [1.0, 1.03, 1.06, 1.1, 1.15, 1.2, 1.3];
 
@@ -58,16 +61,19 @@ impl Plan {
         let residual = match shape.order {
             Order::Pre => stats.residual * RESIDUAL_HEADROOM / f64::from(RESIDUAL_MAX),
             // The closing normalisation's output is an activation: it must fit 16 bits.
-            Order::Post => {
-                step(stats.layers.iter().fold(0.0, |m, l| f64::max(m, l.closed)), ACT_MAX)
-            }
+            Order::Post => step(
+                stats.layers.iter().fold(0.0, |m, l| f64::max(m, l.closed)),
+                ACT_MAX,
+            ),
         };
         if !residual.is_finite() || residual <= 0.0 {
             return Err(CompileError::NotFinite("the residual range"));
         }
         let (mut places, mut table) = (Vec::new(), Vec::new());
         for l in &stats.layers {
-            let fit = libm::floor(libm::log2(f64::from(ACT_MAX) / (l.gate * HEADROOM).max(1e-3)));
+            let fit = libm::floor(libm::log2(
+                f64::from(ACT_MAX) / (l.gate * HEADROOM).max(1e-3),
+            ));
             let p = fit.clamp(0.0, 12.0) as u32;
             let i = places.iter().position(|q| *q == p).unwrap_or_else(|| {
                 places.push(p);
@@ -75,14 +81,26 @@ impl Plan {
             });
             table.push(i as u8);
         }
-        Ok(Self { residual, places, table, shape: shape.clone() })
+        Ok(Self {
+            residual,
+            places,
+            table,
+            shape: shape.clone(),
+        })
     }
 
     /// The shared tables.
     #[must_use]
     pub fn common(&self, c: &Config) -> Common {
-        let tables = self.places.iter().filter_map(|&p| tables::activation(c.arch, p)).collect();
-        Common { rope: self.shape.rotary.then(|| tables::rope(c, &self.shape)), tables }
+        let tables = self
+            .places
+            .iter()
+            .filter_map(|&p| tables::activation(c.activation, p))
+            .collect();
+        Common {
+            rope: self.shape.rotary.then(|| tables::rope(c, &self.shape)),
+            tables,
+        }
     }
 }
 
@@ -98,6 +116,11 @@ fn linear(
 ) -> Result<Linear, CompileError> {
     let mut weight = Vec::with_capacity(w.rows * w.cols);
     let (mut divisor, mut bias) = (Vec::with_capacity(w.rows), Vec::new());
+    let lift = if clamp == RESIDUAL_MAX {
+        lift(w, in_step, out_step(0))
+    } else {
+        0
+    };
     for i in 0..w.rows {
         let row = &w.data[i * w.cols..][..w.cols];
         let out = out_step(i);
@@ -105,6 +128,7 @@ fn linear(
         if !max.is_finite() || !out.is_finite() {
             return Err(CompileError::NotFinite("a weight"));
         }
+        let out = libm::ldexp(out, lift as i32);
         let ideal = out / (in_step * max.max(1e-12) / 127.0);
         if ideal < 1.0 {
             return Err(range("a weight step"));
@@ -135,18 +159,51 @@ fn linear(
         }
         weight.extend(best.2);
     }
-    Ok(Linear { rows: w.rows, cols: w.cols, weight, bias, divisor, clamp })
+    Ok(Linear {
+        rows: w.rows,
+        cols: w.cols,
+        weight,
+        bias,
+        divisor,
+        lift,
+        clamp,
+    })
+}
+
+/// Places by which sums are raised so that every row's divisor has at least six bits.
+fn lift(w: &Mat, in_step: f64, out_step: f64) -> u32 {
+    let max = w
+        .data
+        .iter()
+        .fold(1e-12f64, |m, &v| m.max(f64::from(v.abs())));
+    let smallest = out_step / (in_step * max / 127.0);
+    let places = libm::ceil(libm::log2(64.0 / smallest));
+    if smallest < 32.0 {
+        places.clamp(0.0, f64::from(LIFT_MAX)) as u32
+    } else {
+        0
+    }
 }
 
 /// Rounds a normalisation of residual rows in steps of `in_step`, to outputs in steps of `out_step`.
-fn norm(c: &Config, g: &Gain, in_step: f64, out_step: f64, clamp: i32) -> Result<Norm, CompileError> {
+fn norm(
+    c: &Config,
+    g: &Gain,
+    in_step: f64,
+    out_step: f64,
+    clamp: i32,
+) -> Result<Norm, CompileError> {
     let dim = g.gain.len() as f64;
     let kind = match c.arch {
         Arch::Llama | Arch::Qwen2 => NormKind::Rms,
         Arch::Gpt2 | Arch::Bert => NormKind::Layer,
     };
     let scale = libm::sqrt(dim) / out_step;
-    let max = g.gain.iter().fold(0.0f64, |m, &v| m.max(f64::from(v.abs()))) * scale;
+    let max = g
+        .gain
+        .iter()
+        .fold(0.0f64, |m, &v| m.max(f64::from(v.abs())))
+        * scale;
     let shift = libm::floor(libm::log2(32_767.0 / max.max(1e-9)));
     if !(-14.0..=60.0).contains(&shift) {
         return Err(range("a normalisation's gain"));
@@ -162,8 +219,19 @@ fn norm(c: &Config, g: &Gain, in_step: f64, out_step: f64, clamp: i32) -> Result
         NormKind::Layer => dim * dim * dim,
     };
     let eps = libm::round(c.norm_eps * power / (in_step * in_step)).clamp(1.0, 9e18) as u64;
-    let bias = g.bias.iter().map(|&b| libm::round(f64::from(b) / out_step) as i32).collect();
-    Ok(Norm { kind, gain, bias, eps, shift, clamp })
+    let bias = g
+        .bias
+        .iter()
+        .map(|&b| libm::round(f64::from(b) / out_step) as i32)
+        .collect();
+    Ok(Norm {
+        kind,
+        gain,
+        bias,
+        eps,
+        shift,
+        clamp,
+    })
 }
 
 /// Steps of queries and keys: their products share one step per head, whatever the channel.
@@ -195,17 +263,22 @@ fn score_steps(shape: &Shape, l: &LayerStats) -> Result<ScoreSteps, CompileError
         divisor: vec![0; shape.heads],
     };
     for g in 0..shape.kv_heads {
-        let pair = |v: &[f64], at: usize, j: usize| {
-            v[at + j].max(v[at + partner(shape, j)]).max(1e-6)
-        };
+        let pair =
+            |v: &[f64], at: usize, j: usize| v[at + j].max(v[at + partner(shape, j)]).max(1e-6);
         let mk: Vec<f64> = (0..hd).map(|j| pair(&l.k, g * hd, j)).collect();
         let mq = |h: usize, j: usize| pair(&l.q, h * hd, j);
         let heads = g * group..(g + 1) * group;
-        let mq_group: Vec<f64> =
-            (0..hd).map(|j| heads.clone().map(|h| mq(h, j)).fold(0.0, f64::max)).collect();
+        let mq_group: Vec<f64> = (0..hd)
+            .map(|j| heads.clone().map(|h| mq(h, j)).fold(0.0, f64::max))
+            .collect();
         // k steps in the ratio sqrt(mk/mq), just large enough for every channel.
-        let beta = (0..hd).map(|j| libm::sqrt(mk[j] * mq_group[j])).fold(0.0, f64::max) / max;
-        let k_step: Vec<f64> = (0..hd).map(|j| beta * libm::sqrt(mk[j] / mq_group[j])).collect();
+        let beta = (0..hd)
+            .map(|j| libm::sqrt(mk[j] * mq_group[j]))
+            .fold(0.0, f64::max)
+            / max;
+        let k_step: Vec<f64> = (0..hd)
+            .map(|j| beta * libm::sqrt(mk[j] / mq_group[j]))
+            .collect();
         steps.k[g * hd..(g + 1) * hd].copy_from_slice(&k_step);
         for h in heads {
             let product = (0..hd).map(|j| mq(h, j) * k_step[j]).fold(0.0, f64::max) / max;
@@ -243,16 +316,21 @@ pub fn block(
     let ffn_step = if post { res } else { step(l.ffn_in, ACT_MAX) };
     let norm_out = |s: f64| if post { res } else { s };
     let steps = score_steps(shape, l)?;
-    let pre = if shape.rotary { f64::from(ROPE_ONE) / f64::from(ROPE_DIVISOR) } else { 1.0 };
+    let pre = if shape.rotary {
+        f64::from(ROPE_ONE) / f64::from(ROPE_DIVISOR)
+    } else {
+        1.0
+    };
     let qk_max = if shape.rotary { QK_PRE_MAX } else { QK_MAX };
 
     let mixed_step = step(l.mixed, ACT_MAX);
-    let mix_of = |c: usize| {
-        odd_floor(f64::from(PROB_ONE) * mixed_step / step(l.v[c].max(1e-6), V_MAX))
-    };
+    let mix_of =
+        |c: usize| odd_floor(f64::from(PROB_ONE) * mixed_step / step(l.v[c].max(1e-6), V_MAX));
     let v_step = |c: usize| f64::from(PROB_ONE) * mixed_step / f64::from(mix_of(c));
     let (hd, group) = (shape.head_dim, shape.group());
-    let mix = (0..shape.q_dim()).map(|c| mix_of((c / hd / group) * hd + c % hd)).collect();
+    let mix = (0..shape.q_dim())
+        .map(|c| mix_of((c / hd / group) * hd + c % hd))
+        .collect();
 
     let table = plan.table[index];
     let unit = libm::ldexp(1.0, -(plan.places[usize::from(table)] as i32));
@@ -265,7 +343,13 @@ pub fn block(
         Some(gate) => {
             let h_max = l.h.iter().copied().fold(0.0, f64::max);
             let up_range = l.up.iter().copied().fold(0.0, f64::max);
-            let h_step = step(h_max, ACT_MAX).max(unit * step(up_range, UP_MAX));
+            // Where one token's product dwarfs the typical one, 16 bits would leave it too coarse.
+            let fine = (l.h_typical() / TYPICAL_STEPS).max(h_max * HEADROOM / f64::from(WIDE_MAX));
+            let h_step = step(h_max, ACT_MAX)
+                .min(fine)
+                .max(unit * step(up_range, UP_MAX));
+            let wide = libm::round(h_max * HEADROOM / h_step).max(f64::from(ACT_MAX));
+            let product_max = wide.min(f64::from(WIDE_MAX)) as i32;
             let product: Vec<u32> = (l.up.iter())
                 .map(|&m| odd_floor(h_step / (unit * step(m.max(1e-6), UP_MAX))))
                 .collect();
@@ -275,6 +359,7 @@ pub fn block(
                 up: linear(&w.up, ffn_step, &up_step, a, UP_MAX)?,
                 down: linear(&w.down, h_step, &|_| res, &l.h_power, RESIDUAL_MAX)?,
                 product,
+                product_max,
             }
         }
     };
@@ -306,13 +391,21 @@ pub fn vocabulary(
     let c = &ckpt.config;
     let side = Text::load(ckpt)?;
     let typed = |i: usize, v: f32| {
-        f64::from(v) + side.token_type.get(i % shape.dim).map_or(0.0, |&t| f64::from(t))
+        f64::from(v)
+            + side
+                .token_type
+                .get(i % shape.dim)
+                .map_or(0.0, |&t| f64::from(t))
     };
     let table = &side.tokens.data[..shape.vocab * shape.dim];
     let positions = &side.positions[..side.positions.len().min(shape.context * shape.dim)];
     let max = |m: f64, v: f64| m.max(v.abs());
-    let largest = (table.iter().enumerate().map(|(i, &v)| typed(i, v)).fold(0.0, max))
-        .max(positions.iter().map(|&v| f64::from(v)).fold(0.0, max));
+    let largest = (table
+        .iter()
+        .enumerate()
+        .map(|(i, &v)| typed(i, v))
+        .fold(0.0, max))
+    .max(positions.iter().map(|&v| f64::from(v)).fold(0.0, max));
     if !largest.is_finite() {
         return Err(CompileError::NotFinite("the embedding"));
     }
@@ -336,11 +429,21 @@ pub fn vocabulary(
     };
     let logit = 1.0 / f64::from(LOGIT_UNIT);
     let head = match &side.head {
-        Some(h) => Some(linear(h, head_step, &|_| logit, &stats.head_in_power, LOGIT_MAX)?),
+        Some(h) => Some(linear(
+            h,
+            head_step,
+            &|_| logit,
+            &stats.head_in_power,
+            LOGIT_MAX,
+        )?),
         None => None,
     };
     Ok(Vocabulary {
-        tokens: table.iter().enumerate().map(|(i, &v)| q(typed(i, v))).collect(),
+        tokens: table
+            .iter()
+            .enumerate()
+            .map(|(i, &v)| q(typed(i, v)))
+            .collect(),
         positions: positions.iter().map(|&v| q(f64::from(v))).collect(),
         unit,
         embed_norm,

@@ -33,6 +33,8 @@ pub struct LayerStats {
     pub up: Vec<f64>,
     /// (ffn): largest input of down.
     pub h: Vec<f64>,
+    /// Per token: its largest input of down.
+    pub h_tokens: Vec<f64>,
     /// (ffn): mean square of each input channel of down.
     pub h_power: Vec<f64>,
     /// Largest normalised output, where the block closes with a normalisation.
@@ -75,6 +77,14 @@ fn power(columns: &mut Vec<f64>, rows: &[f32], width: usize) {
 }
 
 impl LayerStats {
+    /// The middle of all tokens' largest inputs of down.
+    #[must_use]
+    pub fn h_typical(&self) -> f64 {
+        let mut all = self.h_tokens.clone();
+        all.sort_by(f64::total_cmp);
+        all.get(all.len() / 2).copied().unwrap_or(0.0)
+    }
+
     fn add(&mut self, s: &Shape, t: &Taps) {
         self.attn_in = self.attn_in.max(largest(&t.attn_in));
         power(&mut self.attn_in_power, &t.attn_in, s.dim);
@@ -90,6 +100,7 @@ impl LayerStats {
         self.gate = self.gate.max(largest(&t.gate));
         raise(&mut self.up, &t.up, s.ffn);
         raise(&mut self.h, &t.h, s.ffn);
+        self.h_tokens.extend(t.h.chunks_exact(s.ffn).map(largest));
         power(&mut self.h_power, &t.h, s.ffn);
     }
 }
@@ -109,7 +120,13 @@ pub fn collect(
     let known = |id: &&u32| (**id as usize) < shape.vocab;
     let mut rows: Vec<Vec<f32>> = text
         .iter()
-        .map(|ids| ids.iter().filter(known).take(shape.context).copied().collect::<Vec<_>>())
+        .map(|ids| {
+            ids.iter()
+                .filter(known)
+                .take(shape.context)
+                .copied()
+                .collect::<Vec<_>>()
+        })
         .filter(|ids| !ids.is_empty())
         .map(|ids| side.embed(c, &ids))
         .collect();
@@ -126,16 +143,21 @@ pub fn collect(
             if shape.order == Order::Post {
                 ls.closed = ls.closed.max(largest(x)).max(largest(&taps.ffn_in));
             }
-            let sum = largest(&taps.middle).max(largest(&taps.sum)).max(largest(x));
+            let sum = largest(&taps.middle)
+                .max(largest(&taps.sum))
+                .max(largest(x));
             stats.residual = stats.residual.max(sum);
         }
         stats.layers.push(ls);
-        progress(Progress::Calibrate { done: i + 1, total: shape.layers });
+        progress(Progress::Calibrate {
+            done: i + 1,
+            total: shape.layers,
+        });
     }
     for x in &rows {
         let a = match &side.final_norm {
             Some(g) => float::norm(c, g, x),
-            None => x.clone(),
+            None => x.to_vec(),
         };
         stats.head_in = stats.head_in.max(largest(&a));
         power(&mut stats.head_in_power, &a, shape.dim);

@@ -11,7 +11,9 @@ use crate::ops::linear::Linear;
 use crate::ops::norm::Norm;
 use crate::ops::rope::Rope;
 use crate::ops::table::Table;
-use crate::spec::{ACT_MAX, Order, QK_MAX, QK_PRE_MAX, RESIDUAL_MAX, Shape, UP_MAX, V_MAX, limits};
+use crate::spec::{
+    ACT_MAX, Order, QK_MAX, QK_PRE_MAX, RESIDUAL_MAX, Shape, UP_MAX, V_MAX, WIDE_MAX, limits,
+};
 
 /// Constants that all blocks share: position and function tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub enum Ffn {
         up: Linear,
         /// (ffn): odd divisors of `table(gate)·up`.
         product: Vec<u32>,
+        /// Largest magnitude of a divided product, from [`ACT_MAX`] to [`WIDE_MAX`].
+        product_max: i32,
         /// (dim, ffn).
         down: Linear,
     },
@@ -85,8 +89,19 @@ impl Block {
             ("o", &self.o, ACT_MAX),
         ];
         match &self.ffn {
-            Ffn::Gated { gate, up, down, .. } => {
-                all.extend([("gate", gate, ffn_in), ("up", up, ffn_in), ("down", down, ACT_MAX)]);
+            Ffn::Gated {
+                gate,
+                up,
+                down,
+                product_max,
+                ..
+            } => {
+                let wide = *product_max;
+                all.extend([
+                    ("gate", gate, ffn_in),
+                    ("up", up, ffn_in),
+                    ("down", down, wide),
+                ]);
             }
             Ffn::Plain { up, down } => all.extend([("up", up, ffn_in), ("down", down, ACT_MAX)]),
         }
@@ -97,17 +112,28 @@ impl Block {
     #[must_use]
     pub fn fits(&self, shape: &Shape, common: &Common) -> bool {
         let (d, q, kv) = (shape.dim, shape.q_dim(), shape.kv_dim());
-        let is = |l: &Linear, rows, cols, clamp| l.rows == rows && l.cols == cols && l.clamp == clamp;
+        let is = |l: &Linear, rows, cols, clamp| {
+            let lifted = l.lift == 0 || clamp == RESIDUAL_MAX;
+            l.rows == rows && l.cols == cols && l.clamp == clamp && lifted
+        };
         let norm_max = match shape.order {
             Order::Pre => ACT_MAX,
             Order::Post => RESIDUAL_MAX,
         };
         let norm = |n: &Norm| n.gain.len() == d && n.clamp <= norm_max;
         let qk = if shape.rotary { QK_PRE_MAX } else { QK_MAX };
-        let odd = |v: &[u32], n: usize| v.len() == n && v.iter().all(|d| d % 2 == 1 && *d < 1 << 31);
+        let odd =
+            |v: &[u32], n: usize| v.len() == n && v.iter().all(|d| d % 2 == 1 && *d < 1 << 31);
         let ffn = match &self.ffn {
-            Ffn::Gated { gate, up, product, down } => {
+            Ffn::Gated {
+                gate,
+                up,
+                product,
+                product_max,
+                down,
+            } => {
                 shape.gated
+                    && (ACT_MAX..=WIDE_MAX).contains(product_max)
                     && is(gate, shape.ffn, d, ACT_MAX)
                     && is(up, shape.ffn, d, UP_MAX)
                     && odd(product, shape.ffn)
@@ -134,7 +160,9 @@ impl Block {
     #[must_use]
     pub fn root(&self) -> Digest {
         let numbers = |ns: &'static str, v: &[u32]| {
-            v.iter().fold(Hasher::new(ns), |h, d| h.u64(u64::from(*d))).finish()
+            v.iter()
+                .fold(Hasher::new(ns), |h, d| h.u64(u64::from(*d)))
+                .finish()
         };
         let mut leaves = vec![
             self.attn_norm.root(),
@@ -148,8 +176,18 @@ impl Block {
             numbers("nesa.model.activation.v1", &[u32::from(self.table)]),
         ];
         match &self.ffn {
-            Ffn::Gated { gate, up, product, down } => {
+            Ffn::Gated {
+                gate,
+                up,
+                product,
+                product_max,
+                down,
+            } => {
                 let product = numbers("nesa.model.product.v1", product);
+                let product = Hasher::new("nesa.model.product_max.v1")
+                    .digest(&product)
+                    .u64(u64::from(product_max.unsigned_abs()))
+                    .finish();
                 leaves.extend([gate.root(), up.root(), product, down.root()]);
             }
             Ffn::Plain { up, down } => leaves.extend([up.root(), down.root()]),
@@ -165,7 +203,9 @@ impl Common {
         let rope = self.rope.as_ref().map_or_else(Digest::default, Rope::root);
         self.tables
             .iter()
-            .fold(Hasher::new("nesa.model.common.v1").digest(&rope), |h, t| h.digest(&t.root()))
+            .fold(Hasher::new("nesa.model.common.v1").digest(&rope), |h, t| {
+                h.digest(&t.root())
+            })
             .finish()
     }
 }
@@ -197,11 +237,18 @@ impl Encode for Block {
         self.ffn_norm.encode(w);
         w.u8(self.table);
         match &self.ffn {
-            Ffn::Gated { gate, up, product, down } => {
+            Ffn::Gated {
+                gate,
+                up,
+                product,
+                product_max,
+                down,
+            } => {
                 w.u8(1);
                 gate.encode(w);
                 up.encode(w);
                 numbers(w, product);
+                w.u32(product_max.unsigned_abs());
                 down.encode(w);
             }
             Ffn::Plain { up, down } => {
@@ -230,10 +277,14 @@ impl Decode for Block {
                     gate: Linear::decode(r)?,
                     up: Linear::decode(r)?,
                     product: read_numbers(r, limits::FFN)?,
+                    product_max: r.len(WIDE_MAX as usize)? as i32,
                     down: Linear::decode(r)?,
                 }
             } else {
-                Ffn::Plain { up: Linear::decode(r)?, down: Linear::decode(r)? }
+                Ffn::Plain {
+                    up: Linear::decode(r)?,
+                    down: Linear::decode(r)?,
+                }
             },
         })
     }
@@ -251,7 +302,14 @@ impl Encode for Common {
 
 impl Decode for Common {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let rope = if r.bool()? { Some(Rope::decode(r)?) } else { None };
-        Ok(Self { rope, tables: r.seq(16)? })
+        let rope = if r.bool()? {
+            Some(Rope::decode(r)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            rope,
+            tables: r.seq(16)?,
+        })
     }
 }

@@ -106,7 +106,11 @@ pub struct Lookups {
 pub fn lookups(shape: &Shape) -> Lookups {
     let (d, q, kv) = (shape.dim, shape.q_dim(), shape.kv_dim());
     let rotation = if shape.rotary { q + kv } else { 0 };
-    let ffn = if shape.gated { 4 * shape.ffn } else { 2 * shape.ffn };
+    let ffn = if shape.gated {
+        4 * shape.ffn
+    } else {
+        2 * shape.ffn
+    };
     let norms = 2 * (d + 2);
     let narrow = if shape.order == Order::Post { 2 * d } else { 0 };
     // q, k, v, rotation, one reciprocal per head, mixed row, o, ffn, down, norms.

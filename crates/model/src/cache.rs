@@ -80,7 +80,9 @@ impl KvCache {
         let (hd, cap) = (self.head_dim, self.capacity);
         let (ks, vs) = &self.blocks[i];
         let gather = |s: &[i16]| {
-            (0..self.kv_heads).flat_map(|h| s[(h * cap + pos) * hd..][..hd].to_vec()).collect()
+            (0..self.kv_heads)
+                .flat_map(|h| s[(h * cap + pos) * hd..][..hd].to_vec())
+                .collect()
         };
         (gather(ks), gather(vs))
     }
@@ -90,6 +92,9 @@ impl KvCache {
     pub fn head(&self, i: usize, h: usize, n: usize) -> (&[i16], &[i16]) {
         let at = h * self.capacity * self.head_dim;
         let (ks, vs) = &self.blocks[i];
-        (&ks[at..at + n * self.head_dim], &vs[at..at + n * self.head_dim])
+        (
+            &ks[at..at + n * self.head_dim],
+            &vs[at..at + n * self.head_dim],
+        )
     }
 }

@@ -8,8 +8,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use nesa_kernels::{
-    BLOCK_ROWS, Divisors, Epilogue, KernelError, Level, PackedMatrix, Panel, Rows, Width,
-    dot_rows, matmul, weighted_rows,
+    BLOCK_ROWS, Divisors, Epilogue, KernelError, Level, PackedMatrix, Panel, Rows, Width, dot_rows,
+    matmul, weighted_rows,
 };
 use rayon::prelude::*;
 
@@ -32,13 +32,23 @@ pub struct PackedLinear {
     divisors: Divisors,
     bias: Vec<i64>,
     clamp: i32,
+    lift: u32,
     width: Width,
 }
 
 #[derive(Debug)]
 enum PackedFfn {
-    Gated { gate: PackedLinear, up: PackedLinear, product: Divisors, down: PackedLinear },
-    Plain { up: PackedLinear, down: PackedLinear },
+    Gated {
+        gate: PackedLinear,
+        up: PackedLinear,
+        product: Divisors,
+        product_max: i32,
+        down: PackedLinear,
+    },
+    Plain {
+        up: PackedLinear,
+        down: PackedLinear,
+    },
 }
 
 #[derive(Debug)]
@@ -111,6 +121,7 @@ impl PackedLinear {
             divisors: Divisors::new(&l.divisor).map_err(kernel)?,
             bias: l.bias.clone(),
             clamp: l.clamp,
+            lift: l.lift,
             width: if narrow { Width::I32 } else { Width::I64 },
         })
     }
@@ -130,13 +141,21 @@ impl PackedBlock {
         let mut take = || next.next().ok_or(ModelError::Range("a block's operators"));
         let (q, k, v, o) = (take()?, take()?, take()?, take()?);
         let ffn = match &b.ffn {
-            Ffn::Gated { product, .. } => PackedFfn::Gated {
+            Ffn::Gated {
+                product,
+                product_max,
+                ..
+            } => PackedFfn::Gated {
                 gate: take()?,
                 up: take()?,
                 product: Divisors::new(product).map_err(kernel)?,
+                product_max: *product_max,
                 down: take()?,
             },
-            Ffn::Plain { .. } => PackedFfn::Plain { up: take()?, down: take()? },
+            Ffn::Plain { .. } => PackedFfn::Plain {
+                up: take()?,
+                down: take()?,
+            },
         };
         Ok(Self {
             attn_norm: b.attn_norm.clone(),
@@ -157,7 +176,12 @@ impl Shard {
     /// An empty shard for the blocks `layers`; [`Shard::push`] fills it in order.
     #[must_use]
     pub fn new(shape: Shape, common: Arc<Common>, layers: Range<usize>) -> Self {
-        Self { shape, common, layers, blocks: Vec::new() }
+        Self {
+            shape,
+            common,
+            layers,
+            blocks: Vec::new(),
+        }
     }
 
     /// Packs the next block.
@@ -202,10 +226,20 @@ impl Engine {
     #[must_use]
     pub fn new(level: Level, threads: usize) -> Self {
         let pool = (threads > 1)
-            .then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok())
+            .then(|| {
+                rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .ok()
+            })
             .flatten();
         let level = level.checked().unwrap_or_else(Level::detect);
-        Self { level, pool, exp: attention::exp_table(), buffers: Buffers::default() }
+        Self {
+            level,
+            pool,
+            exp: attention::exp_table(),
+            buffers: Buffers::default(),
+        }
     }
 
     /// The SIMD level in use.
@@ -266,18 +300,32 @@ impl Engine {
         for span in &*spans {
             let asked = span.cache.len() + span.rows;
             if asked > span.cache.capacity() {
-                return Err(ModelError::Context { asked, context: span.cache.capacity() });
+                return Err(ModelError::Context {
+                    asked,
+                    context: span.cache.capacity(),
+                });
             }
         }
-        let block = shard.blocks.get(i).ok_or(ModelError::Range("a block index"))?;
+        let block = shard
+            .blocks
+            .get(i)
+            .ok_or(ModelError::Range("a block index"))?;
         match &self.pool {
             Some(pool) => {
-                let run = Run { level: self.level, threads: pool.current_num_threads(), exp: &self.exp };
+                let run = Run {
+                    level: self.level,
+                    threads: pool.current_num_threads(),
+                    exp: &self.exp,
+                };
                 let buffers = &mut self.buffers;
                 pool.install(|| run.block(shard, block, i, x, spans, buffers));
             }
             None => {
-                let run = Run { level: self.level, threads: 1, exp: &self.exp };
+                let run = Run {
+                    level: self.level,
+                    threads: 1,
+                    exp: &self.exp,
+                };
                 run.block(shard, block, i, x, spans, &mut self.buffers);
             }
         }
@@ -287,7 +335,11 @@ impl Engine {
     /// The logits (n, vocab) of residual rows `x` (n, dim).
     pub fn logits(&mut self, head: &PackedHead, x: &[i32]) -> Vec<i32> {
         let n = x.len() / head.dim;
-        let run = Run { level: self.level, threads: 1, exp: &self.exp };
+        let run = Run {
+            level: self.level,
+            threads: 1,
+            exp: &self.exp,
+        };
         let mut out = vec![0; n * head.vocab];
         let b = &mut self.buffers;
         run.norm(head.final_norm.as_ref(), x, head.dim, &mut b.a);
@@ -320,7 +372,10 @@ impl PackedHead {
     /// [`ModelError::Range`] for an even or zero divisor.
     pub fn new(v: &Vocabulary) -> Result<Option<Self>, ModelError> {
         let Some(head) = &v.head else { return Ok(None) };
-        debug_assert_eq!(head.clamp, LOGIT_MAX, "checked when the vocabulary was opened");
+        debug_assert_eq!(
+            head.clamp, LOGIT_MAX,
+            "checked when the vocabulary was opened"
+        );
         let x_max = v.final_norm.as_ref().map_or(ACT_MAX, |n| n.clamp);
         Ok(Some(Self {
             dim: head.cols,
@@ -362,7 +417,9 @@ impl Run<'_> {
             first += per;
         }
         strips.push((first..blocks, rest));
-        strips.into_par_iter().for_each(|(range, strip)| part(range, strip));
+        strips
+            .into_par_iter()
+            .for_each(|(range, strip)| part(range, strip));
     }
 
     /// Rounded outputs (n, rows) of `l` for the prepared rows.
@@ -371,7 +428,12 @@ impl Run<'_> {
         let max = l.clamp.min(ACT_MAX) as i16;
         let panel = Panel::new(&mut out[..], n, l.matrix.rows());
         self.split(l, panel, |blocks, out| {
-            let e = Epilogue::Requantize { divisors: &l.divisors, bias: l.bias(), max, out };
+            let e = Epilogue::Requantize {
+                divisors: &l.divisors,
+                bias: l.bias(),
+                max,
+                out,
+            };
             matmul(&l.matrix, rows, blocks, l.width, e);
         });
     }
@@ -379,10 +441,61 @@ impl Run<'_> {
     /// Adds the rounded outputs of `l` to `x` (n, rows).
     fn add(&self, l: &PackedLinear, rows: &Rows, n: usize, x: &mut [i32]) {
         let max = l.clamp;
+        if l.lift > 0 {
+            let sums = self.sums(l, rows, n);
+            return self.add_sums(l, &sums, x);
+        }
         self.split(l, Panel::new(x, n, l.matrix.rows()), |blocks, residual| {
-            let e = Epilogue::AddResidual { divisors: &l.divisors, bias: l.bias(), max, residual };
+            let e = Epilogue::AddResidual {
+                divisors: &l.divisors,
+                bias: l.bias(),
+                max,
+                residual,
+            };
             matmul(&l.matrix, rows, blocks, l.width, e);
         });
+    }
+
+    /// Exact sums (n, rows), without bias.
+    fn sums(&self, l: &PackedLinear, rows: &Rows, n: usize) -> Vec<i64> {
+        let width = l.matrix.rows();
+        let mut sums = vec![0i64; n * width];
+        self.split(l, Panel::new(&mut sums, n, width), |blocks, out| {
+            matmul(&l.matrix, rows, blocks, Width::I64, Epilogue::RawI64(out));
+        });
+        sums
+    }
+
+    /// [`Run::add`] for inputs (n, cols) beyond 16 bits: two limbs, two products.
+    fn add_wide(&self, l: &PackedLinear, h: &[i32], buf: &mut Buffers, n: usize, x: &mut [i32]) {
+        const LOW: u32 = 12;
+        let mut sums = vec![0i64; n * l.matrix.rows()];
+        let limbs: [(fn(i32) -> i16, u32); 2] = [
+            (|v| (v >> LOW) as i16, LOW),
+            (|v| (v & ((1 << LOW) - 1)) as i16, 0),
+        ];
+        for (limb, places) in limbs {
+            buf.a.clear();
+            buf.a.extend(h.iter().map(|&v| limb(v)));
+            buf.rows.prepare(self.level, n, l.matrix.cols(), &buf.a);
+            for (s, y) in sums.iter_mut().zip(self.sums(l, &buf.rows, n)) {
+                *s += y << places;
+            }
+        }
+        self.add_sums(l, &sums, x);
+    }
+
+    /// Rounds exact sums (n, rows) and adds them to `x`.
+    fn add_sums(&self, l: &PackedLinear, sums: &[i64], x: &mut [i32]) {
+        let width = l.matrix.rows();
+        let max = i64::from(l.clamp);
+        for (x, sums) in x.chunks_exact_mut(width).zip(sums.chunks_exact(width)) {
+            for (i, (x, y)) in x.iter_mut().zip(sums).enumerate() {
+                let y = (y + l.bias.get(i).copied().unwrap_or(0)) << l.lift;
+                let base = i64::from(*x).clamp(-max, max);
+                *x = (base + l.divisors.round_div(i, y)).clamp(-max, max) as i32;
+            }
+        }
     }
 
     /// Normalised rows as activations; without a norm, rows clamped to 16 bits.
@@ -435,10 +548,29 @@ impl Run<'_> {
         buf.rows.prepare(self.level, n, s.dim, &buf.a);
         let table = &shard.common.tables[b.table];
         let down = match &b.ffn {
-            PackedFfn::Gated { gate, up, product, down } => {
+            PackedFfn::Gated {
+                gate,
+                up,
+                product,
+                product_max,
+                down,
+            } => {
                 self.requantize(gate, &buf.rows, n, &mut buf.gate);
                 self.requantize(up, &buf.rows, n, &mut buf.up);
-                gated(table, product, &buf.gate, &mut buf.up);
+                if *product_max > ACT_MAX {
+                    let mut h = Vec::new();
+                    gated(table, product, *product_max, &buf.gate, &buf.up, |y| {
+                        h.push(y)
+                    });
+                    self.add_wide(down, &h, buf, n, x);
+                    return;
+                }
+                buf.a.clear();
+                let a = &mut buf.a;
+                gated(table, product, ACT_MAX, &buf.gate, &buf.up, |y| {
+                    a.push(y as i16)
+                });
+                std::mem::swap(&mut buf.a, &mut buf.up);
                 down
             }
             PackedFfn::Plain { up, down } => {
@@ -476,18 +608,26 @@ impl Run<'_> {
                     rotate(rope, q, start + t, s.head_dim);
                     rotate(rope, k, start + t, s.head_dim);
                 }
-                span.cache.store(i, start + t, k, &buf.v[(first + t) * kw..][..kw]);
+                span.cache
+                    .store(i, start + t, k, &buf.v[(first + t) * kw..][..kw]);
             }
             let rows = first..first + span.rows;
             let cache = &*span.cache;
             let q = &buf.q[rows.start * qw..rows.end * qw];
             let mixed = &mut buf.mixed[rows.start * qw..rows.end * qw];
             let row = |(t, (q, out)): (usize, (&[i16], &mut [i16]))| {
-                let seen = if s.causal { start + t + 1 } else { start + span.rows };
+                let seen = if s.causal {
+                    start + t + 1
+                } else {
+                    start + span.rows
+                };
                 self.attend(s, b, i, q, cache, seen, out);
             };
             if self.threads == 1 || span.rows == 1 {
-                q.chunks_exact(qw).zip(mixed.chunks_exact_mut(qw)).enumerate().for_each(row);
+                q.chunks_exact(qw)
+                    .zip(mixed.chunks_exact_mut(qw))
+                    .enumerate()
+                    .for_each(row);
             } else {
                 q.par_chunks_exact(qw)
                     .zip(mixed.par_chunks_exact_mut(qw))
@@ -532,16 +672,26 @@ fn rotate(rope: &Rope, row: &mut [i16], pos: usize, head_dim: usize) {
     }
 }
 
-/// `up = clamp(round(table(gate)·up / product))`, rows of `product`'s width.
-fn gated(table: &Table, product: &Divisors, gate: &[i16], up: &mut [i16]) {
+/// Calls `out` with `clamp(round(table(gate)·up / product))`, in order; rows of `product`'s width.
+fn gated(
+    table: &Table,
+    product: &Divisors,
+    max: i32,
+    gate: &[i16],
+    up: &[i16],
+    mut out: impl FnMut(i32),
+) {
     let width = product.as_slice().len();
-    for (gate, up) in gate.chunks_exact(width).zip(up.chunks_exact_mut(width)) {
-        for (j, (u, &g)) in up.iter_mut().zip(gate).enumerate() {
-            let y = i64::from(table.get(g)) * i64::from(*u);
+    for (gate, up) in gate.chunks_exact(width).zip(up.chunks_exact(width)) {
+        for (j, (&u, &g)) in up.iter().zip(gate).enumerate() {
+            let y = i64::from(table.get(g)) * i64::from(u);
             let q = product.round_div(j, y);
-            *u = q.clamp(i64::from(-ACT_MAX), i64::from(ACT_MAX)) as i16;
+            out(q.clamp(i64::from(-max), i64::from(max)) as i32);
         }
     }
 }
 
-const _: () = assert!(RESIDUAL_MAX <= nesa_kernels::RESIDUAL_MAX, "kernels hold the residual");
+const _: () = assert!(
+    RESIDUAL_MAX <= nesa_kernels::RESIDUAL_MAX,
+    "kernels hold the residual"
+);

@@ -33,7 +33,11 @@ impl Manifest {
             }
             _ => false,
         };
-        if rope_fits { Ok(common) } else { Err(ModelError::Range("the rotation table")) }
+        if rope_fits {
+            Ok(common)
+        } else {
+            Err(ModelError::Range("the rotation table"))
+        }
     }
 
     /// Decodes block `i` and proves that none of its sums can wrap.
@@ -57,7 +61,15 @@ impl Manifest {
     /// As [`Manifest::open_common`].
     pub fn open_vocabulary(&self, bytes: &[u8]) -> Result<Vocabulary, ModelError> {
         let v = Vocabulary::from_bytes(bytes)?;
-        same(PartId::Vocabulary, self.part_root(PartId::Vocabulary), v.root())?;
-        if v.fits(&self.shape) { Ok(v) } else { Err(ModelError::Range("the vocabulary's size")) }
+        same(
+            PartId::Vocabulary,
+            self.part_root(PartId::Vocabulary),
+            v.root(),
+        )?;
+        if v.fits(&self.shape) {
+            Ok(v)
+        } else {
+            Err(ModelError::Range("the vocabulary's size"))
+        }
     }
 }

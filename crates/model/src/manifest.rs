@@ -79,7 +79,9 @@ impl Manifest {
     /// The model root.
     #[must_use]
     pub fn root(&self) -> Digest {
-        Hasher::new("nesa.model.root.v1").bytes(&self.to_bytes()).finish()
+        Hasher::new("nesa.model.root.v1")
+            .bytes(&self.to_bytes())
+            .finish()
     }
 
     /// The root that part `id` must have, or `None` when the model has no such part.
@@ -157,7 +159,14 @@ impl Decode for TextSide {
             2 => Pooling::First,
             _ => return Err(DecodeError::Invalid("pooling")),
         };
-        Ok(Self { vocabulary, tokenizer, template, eos, bos, pooling })
+        Ok(Self {
+            vocabulary,
+            tokenizer,
+            template,
+            eos,
+            bos,
+            pooling,
+        })
     }
 }
 
@@ -188,7 +197,9 @@ impl Decode for Manifest {
             sealed_under: if r.bool()? { Some(r.digest()?) } else { None },
         };
         if manifest.spec != spec_digest() {
-            return Err(DecodeError::Invalid("the model follows another version of IntSpec"));
+            return Err(DecodeError::Invalid(
+                "the model follows another version of IntSpec",
+            ));
         }
         if manifest.layers.len() != manifest.shape.layers {
             return Err(DecodeError::Invalid("number of layers"));

@@ -27,7 +27,9 @@ pub struct Reference<'a> {
 }
 
 fn narrow(row: &[i32]) -> Vec<i16> {
-    row.iter().map(|&v| v.clamp(-ACT_MAX, ACT_MAX) as i16).collect()
+    row.iter()
+        .map(|&v| v.clamp(-ACT_MAX, ACT_MAX) as i16)
+        .collect()
 }
 
 fn widen(row: &[i16]) -> Vec<i32> {
@@ -35,7 +37,7 @@ fn widen(row: &[i16]) -> Vec<i32> {
 }
 
 /// The residual row plus the layer's rounded outputs, which are not clamped before the sum.
-fn add(x: &[i32], l: &Linear, a: &[i16]) -> Vec<i32> {
+fn add<A: Copy + Into<i64>>(x: &[i32], l: &Linear, a: &[A]) -> Vec<i32> {
     let sum = |(i, &x): (usize, &i32)| {
         let x = i64::from(x.clamp(-RESIDUAL_MAX, RESIDUAL_MAX));
         clamp(x + round_div(l.sum(i, a), l.divisor[i]), l.clamp)
@@ -47,7 +49,11 @@ impl<'a> Reference<'a> {
     /// An executor for blocks of `shape`.
     #[must_use]
     pub fn new(shape: &'a Shape, common: &'a Common) -> Self {
-        Self { shape, common, exp: attention::exp_table() }
+        Self {
+            shape,
+            common,
+            exp: attention::exp_table(),
+        }
     }
 
     /// Query row, key row and value row for the activation row `a` at `pos`.
@@ -82,17 +88,23 @@ impl<'a> Reference<'a> {
         let table = &self.common.tables[usize::from(b.table)];
         let act = |l: &Linear| narrow(&l.apply(a)).into_iter().map(|v| table.get(v));
         match &b.ffn {
-            Ffn::Gated { gate, up, product, down } => {
+            Ffn::Gated {
+                gate,
+                up,
+                product,
+                product_max,
+                down,
+            } => {
                 let act: Vec<i16> = act(gate).collect();
                 let up = narrow(&up.apply(a));
                 let prod = |j: usize| {
                     let y = i64::from(act[j]) * i64::from(up[j]);
-                    clamp(round_div(y, product[j]), ACT_MAX) as i16
+                    clamp(round_div(y, product[j]), *product_max)
                 };
-                let h: Vec<i16> = (0..up.len()).map(prod).collect();
+                let h: Vec<i32> = (0..up.len()).map(prod).collect();
                 steps.ops.push(("activation", widen(&act)));
                 steps.ops.push(("up", widen(&up)));
-                steps.ops.push(("product", widen(&h)));
+                steps.ops.push(("product", h.clone()));
                 add(x, down, &h)
             }
             Ffn::Plain { up, down } => {
@@ -132,7 +144,11 @@ impl<'a> Reference<'a> {
             queries.push(q);
         }
         for (t, row) in x.chunks_exact_mut(dim).enumerate() {
-            let seen = if self.shape.causal { start + t + 1 } else { start + n };
+            let seen = if self.shape.causal {
+                start + t + 1
+            } else {
+                start + n
+            };
             let mixed = self.attend(b, i, &queries[t], cache, seen);
             let mut sum = add(row, &b.o, &mixed);
             if self.shape.order == Order::Post {

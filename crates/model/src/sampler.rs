@@ -18,7 +18,12 @@ pub struct Sampling {
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { temperature_milli: 0, top_p_milli: 1000, top_k: 0, seed: 0 }
+        Self {
+            temperature_milli: 0,
+            top_p_milli: 1000,
+            top_k: 0,
+            seed: 0,
+        }
     }
 }
 
@@ -54,7 +59,11 @@ impl Sampler {
     /// A sampler at step 0.
     #[must_use]
     pub fn new(sampling: Sampling) -> Self {
-        Self { sampling, exp: exp_table(), step: 0 }
+        Self {
+            sampling,
+            exp: exp_table(),
+            step: 0,
+        }
     }
 
     /// The next token for `logits` (vocab).
@@ -116,7 +125,11 @@ mod tests {
 
     #[test]
     fn draws_follow_the_softmax_and_the_seed() {
-        let sampling = Sampling { temperature_milli: 1000, seed: 3, ..Sampling::default() };
+        let sampling = Sampling {
+            temperature_milli: 1000,
+            seed: 3,
+            ..Sampling::default()
+        };
         let logits = [0, LOGIT_UNIT as i32, -4 * LOGIT_UNIT as i32];
         let draw = |n| {
             let mut s = Sampler::new(sampling);

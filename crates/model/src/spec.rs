@@ -6,6 +6,9 @@ use nesa_codec::{Decode, DecodeError, Digest, Encode, Hasher, Reader, Writer};
 pub const SPEC_VERSION: u32 = 1;
 /// Largest magnitude of an activation: the input of a linear layer.
 pub const ACT_MAX: i32 = 32_767;
+/// Largest magnitude of a gated feed-forward's product in the blocks where one token's product
+/// dwarfs all others'; elsewhere it is [`ACT_MAX`]. Engines split such rows in two limbs.
+pub const WIDE_MAX: i32 = (1 << 23) - 1;
 /// Largest magnitude of the residual stream.
 pub const RESIDUAL_MAX: i32 = (1 << 29) - 1;
 /// Largest magnitude of a query or key entry that enters a score (12 bits).
@@ -140,6 +143,7 @@ pub fn spec_digest() -> Digest {
     let mut h = Hasher::new("nesa.intspec.v1").u64(u64::from(SPEC_VERSION));
     let constants = [
         i64::from(ACT_MAX),
+        i64::from(WIDE_MAX),
         i64::from(RESIDUAL_MAX),
         i64::from(QK_MAX),
         i64::from(QK_PRE_MAX),
@@ -197,6 +201,10 @@ impl Decode for Shape {
             gated: r.bool()?,
             rotary: r.bool()?,
         };
-        if shape.is_valid() { Ok(shape) } else { Err(DecodeError::Invalid("model shape")) }
+        if shape.is_valid() {
+            Ok(shape)
+        } else {
+            Err(DecodeError::Invalid("model shape"))
+        }
     }
 }

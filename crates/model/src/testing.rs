@@ -62,8 +62,17 @@ pub fn shapes() -> Vec<Shape> {
         gated: true,
         rotary: true,
     };
-    let gpt2 = Shape { kv_heads: 6, gated: false, rotary: false, ..llama.clone() };
-    let bert = Shape { order: Order::Post, causal: false, ..gpt2.clone() };
+    let gpt2 = Shape {
+        kv_heads: 6,
+        gated: false,
+        rotary: false,
+        ..llama.clone()
+    };
+    let bert = Shape {
+        order: Order::Post,
+        causal: false,
+        ..gpt2.clone()
+    };
     vec![llama, gpt2, bert]
 }
 
@@ -72,8 +81,17 @@ fn linear(n: &mut Noise, rows: usize, cols: usize, gain: u32, bias: bool, clamp:
         rows,
         cols,
         weight: (0..rows * cols).map(|_| n.within(127) as i8).collect(),
-        bias: (0..if bias { rows } else { 0 }).map(|_| i64::from(n.within(1 << 20))).collect(),
-        divisor: (0..rows).map(|_| gain + 2 * (n.bits() % u64::from(gain / 4 + 1)) as u32).collect(),
+        bias: (0..if bias { rows } else { 0 })
+            .map(|_| i64::from(n.within(1 << 20)))
+            .collect(),
+        divisor: (0..rows)
+            .map(|_| gain + 2 * (n.bits() % u64::from(gain / 4 + 1)) as u32)
+            .collect(),
+        lift: if clamp == RESIDUAL_MAX {
+            (n.bits() % 3) as u32
+        } else {
+            0
+        },
         clamp,
     }
 }
@@ -82,7 +100,9 @@ fn norm(n: &mut Noise, kind: NormKind, dim: usize, clamp: i32) -> Norm {
     Norm {
         kind,
         gain: (0..dim).map(|_| n.within(32_767) as i16).collect(),
-        bias: (0..if kind == NormKind::Layer { dim } else { 0 }).map(|_| n.within(500)).collect(),
+        bias: (0..if kind == NormKind::Layer { dim } else { 0 })
+            .map(|_| n.within(500))
+            .collect(),
         eps: 3,
         shift: 3,
         clamp,
@@ -93,7 +113,11 @@ fn norm(n: &mut Noise, kind: NormKind, dim: usize, clamp: i32) -> Norm {
 #[must_use]
 pub fn block(s: &Shape, n: &mut Noise) -> Block {
     let (d, q, kv, f) = (s.dim, s.q_dim(), s.kv_dim(), s.ffn);
-    let kind = if s.rotary { NormKind::Rms } else { NormKind::Layer };
+    let kind = if s.rotary {
+        NormKind::Rms
+    } else {
+        NormKind::Layer
+    };
     let bias = !s.rotary;
     let qk = if s.rotary { QK_PRE_MAX } else { QK_MAX };
     let spread = 2 * (d as u32) + 1; // keeps outputs of random sums within their clamps, mostly
@@ -103,7 +127,12 @@ pub fn block(s: &Shape, n: &mut Noise) -> Block {
         Ffn::Gated {
             gate: linear(n, f, d, spread * 4 + 1, bias, ACT_MAX),
             up: linear(n, f, d, spread * 4 + 1, bias, UP_MAX),
-            product: (0..f).map(|_| 2 * (n.bits() % 4000) as u32 + 1).collect(),
+            product: (0..f).map(|_| 2 * (n.bits() % 400) as u32 + 1).collect(),
+            product_max: if n.bits() % 2 == 0 {
+                ACT_MAX
+            } else {
+                3_000_000
+            },
             down: linear(n, d, f, res, bias, RESIDUAL_MAX),
         }
     } else {
@@ -117,7 +146,9 @@ pub fn block(s: &Shape, n: &mut Noise) -> Block {
         q: linear(n, q, d, qk_gain, bias, qk),
         k: linear(n, kv, d, qk_gain, bias, qk),
         v: linear(n, kv, d, spread * 4 + 1, bias, V_MAX),
-        score: (0..s.heads).map(|_| 2 * (n.bits() % 600) as u32 + 1).collect(),
+        score: (0..s.heads)
+            .map(|_| 2 * (n.bits() % 600) as u32 + 1)
+            .collect(),
         mix: (0..q).map(|_| 2 * (n.bits() % 8000) as u32 + 801).collect(),
         o: linear(n, d, q, res, bias, RESIDUAL_MAX),
         ffn_norm: norm(n, kind, d, ACT_MAX),
@@ -135,7 +166,9 @@ pub fn model(s: &Shape, seed: u64) -> Model {
     let n = &mut Noise(seed);
     let half = s.head_dim / 2;
     let turns = s.context * half;
-    let table: Vec<i16> = (0..TABLE_LEN).map(|i| (i as i32 / 2 - 9000) as i16).collect();
+    let table: Vec<i16> = (0..TABLE_LEN)
+        .map(|i| (i as i32 / 2 - 9000) as i16)
+        .collect();
     let common = Common {
         rope: s.rotary.then(|| Rope {
             half,
@@ -145,10 +178,16 @@ pub fn model(s: &Shape, seed: u64) -> Model {
         tables: Table::new(table).into_iter().collect(),
     };
     let post = s.order == Order::Post;
-    let kind = if s.rotary { NormKind::Rms } else { NormKind::Layer };
+    let kind = if s.rotary {
+        NormKind::Rms
+    } else {
+        NormKind::Layer
+    };
     let positions = if s.rotary { 0 } else { s.context * s.dim };
     let vocabulary = Vocabulary {
-        tokens: (0..s.vocab * s.dim).map(|_| n.within(32_767) as i16).collect(),
+        tokens: (0..s.vocab * s.dim)
+            .map(|_| n.within(32_767) as i16)
+            .collect(),
         positions: (0..positions).map(|_| n.within(9_000) as i16).collect(),
         unit: 2,
         embed_norm: post.then(|| norm(n, kind, s.dim, ACT_MAX)),
@@ -170,5 +209,10 @@ pub fn model(s: &Shape, seed: u64) -> Model {
         },
         sealed_under: None,
     };
-    Model { manifest, common, vocabulary, blocks }
+    Model {
+        manifest,
+        common,
+        vocabulary,
+        blocks,
+    }
 }

@@ -38,7 +38,10 @@ impl Vocabulary {
     ) -> Result<Vec<i32>, ModelError> {
         let asked = start.saturating_add(tokens.len());
         if asked > shape.context {
-            return Err(ModelError::Context { asked, context: shape.context });
+            return Err(ModelError::Context {
+                asked,
+                context: shape.context,
+            });
         }
         let dim = shape.dim;
         let mut rows = Vec::with_capacity(tokens.len() * dim);
@@ -73,14 +76,19 @@ impl Vocabulary {
     /// The logits (vocab), by the definition; [`crate::Engine::logits`] is the fast twin.
     #[must_use]
     pub fn logits_reference(&self, x: &[i32]) -> Vec<i32> {
-        self.head.as_ref().map_or_else(Vec::new, |h| h.apply(&self.head_input(x)))
+        self.head
+            .as_ref()
+            .map_or_else(Vec::new, |h| h.apply(&self.head_input(x)))
     }
 
     /// The digest of everything here.
     #[must_use]
     pub fn root(&self) -> Digest {
         let norm = |n: &Option<Norm>| n.as_ref().map_or_else(Digest::default, Norm::root);
-        let head = self.head.as_ref().map_or_else(Digest::default, Linear::root);
+        let head = self
+            .head
+            .as_ref()
+            .map_or_else(Digest::default, Linear::root);
         Hasher::new("nesa.model.vocabulary.v1")
             .i16s(&self.tokens)
             .i16s(&self.positions)
@@ -101,7 +109,7 @@ impl Vocabulary {
             && norm(&self.embed_norm)
             && norm(&self.final_norm)
             && self.head.as_ref().is_none_or(|h| {
-                h.rows == shape.vocab && h.cols == shape.dim && h.clamp == LOGIT_MAX
+                h.rows == shape.vocab && h.cols == shape.dim && h.clamp == LOGIT_MAX && h.lift == 0
             })
     }
 }
@@ -114,7 +122,11 @@ fn option<T: Encode>(w: &mut Writer, v: &Option<T>) {
 }
 
 fn read_option<T: Decode>(r: &mut Reader<'_>) -> Result<Option<T>, DecodeError> {
-    if r.bool()? { Ok(Some(T::decode(r)?)) } else { Ok(None) }
+    if r.bool()? {
+        Ok(Some(T::decode(r)?))
+    } else {
+        Ok(None)
+    }
 }
 
 impl Encode for Vocabulary {

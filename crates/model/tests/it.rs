@@ -11,7 +11,11 @@ use nesa_model::testing::{Model, Noise, model, shapes};
 use nesa_model::{Engine, KvCache, Order, Shard, Vocabulary};
 
 fn shard(m: &Model, range: std::ops::Range<usize>) -> Shard {
-    let mut s = Shard::new(m.manifest.shape.clone(), Arc::new(m.common.clone()), range.clone());
+    let mut s = Shard::new(
+        m.manifest.shape.clone(),
+        Arc::new(m.common.clone()),
+        range.clone(),
+    );
     for b in &m.blocks[range] {
         s.push(b).unwrap();
     }
@@ -20,7 +24,9 @@ fn shard(m: &Model, range: std::ops::Range<usize>) -> Shard {
 
 fn tokens(m: &Model, n: usize, seed: u64) -> Vec<u32> {
     let mut noise = Noise(seed);
-    (0..n).map(|_| (noise.bits() % m.manifest.shape.vocab as u64) as u32).collect()
+    (0..n)
+        .map(|_| (noise.bits() % m.manifest.shape.vocab as u64) as u32)
+        .collect()
 }
 
 fn reference(m: &Model, ids: &[u32]) -> Vec<i32> {
@@ -38,7 +44,10 @@ fn engine_equals_reference_at_every_level_thread_count_split_and_chunking() {
             let m = model(&s, seed);
             let ids = tokens(&m, 21, seed + 9);
             let expected = reference(&m, &ids);
-            assert!(expected.iter().any(|&v| v != 0), "a dead model tests nothing");
+            assert!(
+                expected.iter().any(|&v| v != 0),
+                "a dead model tests nothing"
+            );
             let chunks: &[usize] = if s.causal { &[21, 1, 4] } else { &[21] };
             for level in Level::available() {
                 for threads in [1, 2] {
@@ -75,8 +84,10 @@ fn a_batch_gives_each_sequence_what_it_gets_alone() {
         let m = model(&s, 5);
         let shard = shard(&m, 0..3);
         let mut engine = Engine::new(Level::detect(), 1);
-        let seqs: Vec<Vec<u32>> =
-            [3usize, 9, 1, 14].iter().map(|&n| tokens(&m, n, n as u64)).collect();
+        let seqs: Vec<Vec<u32>> = [3usize, 9, 1, 14]
+            .iter()
+            .map(|&n| tokens(&m, n, n as u64))
+            .collect();
         let mut caches: Vec<KvCache> = seqs.iter().map(|_| shard.cache(20)).collect();
         let mut x = Vec::new();
         for ids in &seqs {
@@ -85,7 +96,10 @@ fn a_batch_gives_each_sequence_what_it_gets_alone() {
         let mut spans: Vec<Span<'_>> = caches
             .iter_mut()
             .zip(&seqs)
-            .map(|(cache, ids)| Span { cache, rows: ids.len() })
+            .map(|(cache, ids)| Span {
+                cache,
+                rows: ids.len(),
+            })
             .collect();
         engine.forward(&shard, &mut x, &mut spans).unwrap();
         let alone: Vec<i32> = seqs.iter().flat_map(|ids| reference(&m, ids)).collect();
@@ -98,8 +112,10 @@ fn logits_equal_their_definition() {
     let s = &shapes()[0];
     let m = model(s, 8);
     let x = reference(&m, &tokens(&m, 4, 1));
-    let expected: Vec<i32> =
-        x.chunks(s.dim).flat_map(|row| m.vocabulary.logits_reference(row)).collect();
+    let expected: Vec<i32> = x
+        .chunks(s.dim)
+        .flat_map(|row| m.vocabulary.logits_reference(row))
+        .collect();
     let head = PackedHead::new(&m.vocabulary).unwrap().unwrap();
     for level in Level::available() {
         assert_eq!(Engine::new(level, 1).logits(&head, &x), expected);
@@ -112,8 +128,14 @@ fn parts_survive_their_bytes_and_roots_notice_every_change() {
         let m = model(&s, 2);
         let bytes = m.blocks[1].to_bytes();
         let common = m.manifest.open_common(&m.common.to_bytes()).unwrap();
-        assert_eq!(m.manifest.open_layer(1, &bytes, &common).unwrap(), m.blocks[1]);
-        assert!(m.manifest.open_layer(0, &bytes, &common).is_err(), "another layer's bytes");
+        assert_eq!(
+            m.manifest.open_layer(1, &bytes, &common).unwrap(),
+            m.blocks[1]
+        );
+        assert!(
+            m.manifest.open_layer(0, &bytes, &common).is_err(),
+            "another layer's bytes"
+        );
         let v = m.vocabulary.to_bytes();
         assert_eq!(m.manifest.open_vocabulary(&v).unwrap(), m.vocabulary);
         let step = bytes.len() / 300 + 1;

@@ -17,7 +17,11 @@ pub(super) fn apply(norm: &Norm, x: &[i32], mut out: impl FnMut(usize, i32)) {
     // |u| < 2^47 for every accepted size, so squares are summed in 128 bits.
     let squares: u128 = x
         .chunks(16)
-        .map(|c| c.iter().map(|&v| u128::from(u(v).unsigned_abs()).pow(2)).sum::<u128>())
+        .map(|c| {
+            c.iter()
+                .map(|&v| u128::from(u(v).unsigned_abs()).pow(2))
+                .sum::<u128>()
+        })
         .sum();
     let (r, k) = reciprocal_root(squares + u128::from(norm.eps));
     let m = k.saturating_add_signed(norm.shift);

@@ -77,7 +77,12 @@ pub fn head(
     mix: &[u32],
 ) -> Vec<i16> {
     let d = q.len();
-    let dot = |row: &[i16]| q.iter().zip(row).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum();
+    let dot = |row: &[i16]| {
+        q.iter()
+            .zip(row)
+            .map(|(&a, &b)| i32::from(a) * i32::from(b))
+            .sum()
+    };
     let scores: Vec<i32> = k.chunks_exact(d).map(dot).collect();
     let mut probs = vec![0i16; scores.len()];
     softmax(exp, &scores, score_divisor, &mut probs);
@@ -108,13 +113,17 @@ mod tests {
     fn probabilities_never_exceed_one_and_sum_to_it_nearly() {
         for n in [1usize, 2, 3, 100, 5000] {
             for flat in [true, false] {
-                let scores: Vec<i32> =
-                    (0..n).map(|i| if flat { 7 } else { (i as i32 * 7919) % 50_000 }).collect();
+                let scores: Vec<i32> = (0..n)
+                    .map(|i| if flat { 7 } else { (i as i32 * 7919) % 50_000 })
+                    .collect();
                 let mut p = vec![0i16; n];
                 softmax(&exp_table(), &scores, 9, &mut p);
                 let total: i64 = p.iter().map(|&v| i64::from(v)).sum();
                 assert!(p.iter().all(|&v| v >= 0));
-                assert!((total - 32767).unsigned_abs() <= n as u64 / 2 + 3, "{n} {total}");
+                assert!(
+                    (total - 32767).unsigned_abs() <= n as u64 / 2 + 3,
+                    "{n} {total}"
+                );
             }
         }
         for sum in [32_767, 32_768, 65_535, 1 << 30] {

@@ -1,4 +1,6 @@
-//! Linear layer: `q[i] = clamp(round((Σ_j w[i][j]·x[j] + b[i]) / d[i]))`.
+//! Linear layer: `q[i] = clamp(round(2^lift · (Σ_j w[i][j]·x[j] + b[i]) / d[i]))`.
+//!
+//! `lift` is 0 but for layers whose sums are coarser than the residual stream that they feed.
 //!
 //! Weights are int8 in [−127, 127]; `d` is one odd divisor per row, so scales are exact. The sum
 //! is exact in 64 bits; [`Linear::row_bound`] says how large it can get.
@@ -7,6 +9,9 @@ use nesa_codec::{Decode, DecodeError, Digest, Encode, Hasher, Reader, Writer, me
 
 use super::round::{clamp, round_div};
 use crate::spec::{TILE_ROWS, limits};
+
+/// Most binary places of [`Linear::lift`].
+pub const LIFT_MAX: u32 = 12;
 
 /// Parameters of one linear layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,17 +26,23 @@ pub struct Linear {
     pub bias: Vec<i64>,
     /// (rows): odd, below 2^31.
     pub divisor: Vec<u32>,
+    /// Binary places by which sums are raised before the division; at most [`LIFT_MAX`].
+    pub lift: u32,
     /// Largest magnitude of an output.
     pub clamp: i32,
 }
 
 impl Linear {
-    /// The exact sum of row `i` for `x` (cols).
+    /// The exact, raised sum of row `i` for `x` (cols).
     #[must_use]
-    pub fn sum(&self, i: usize, x: &[i16]) -> i64 {
+    pub fn sum<X: Copy + Into<i64>>(&self, i: usize, x: &[X]) -> i64 {
         let w = &self.weight[i * self.cols..][..self.cols];
-        let dot: i64 = w.iter().zip(x).map(|(&w, &x)| i64::from(w) * i64::from(x)).sum();
-        dot + self.bias.get(i).copied().unwrap_or(0)
+        let dot: i64 = w
+            .iter()
+            .zip(x)
+            .map(|(&w, &x)| i64::from(w) * x.into())
+            .sum();
+        (dot + self.bias.get(i).copied().unwrap_or(0)) << self.lift
     }
 
     /// The outputs (rows) for `x` (cols).
@@ -47,7 +58,7 @@ impl Linear {
     pub fn row_bound(&self, i: usize, x_max: i32) -> i64 {
         let w = &self.weight[i * self.cols..][..self.cols];
         let l1: i64 = w.iter().map(|&w| i64::from(w).abs()).sum();
-        l1 * i64::from(x_max) + self.bias.get(i).map_or(0, |b| b.abs())
+        (l1 * i64::from(x_max) + self.bias.get(i).map_or(0, |b| b.abs())) << self.lift
     }
 
     /// Leaves of the Merkle tree: one digest per tile of [`TILE_ROWS`] rows with its constants.
@@ -60,8 +71,10 @@ impl Linear {
                 w.u32(self.divisor[i]);
                 w.i64(self.bias.get(i).copied().unwrap_or(0));
             }
-            let bytes: Vec<u8> =
-                self.weight[first * self.cols..last * self.cols].iter().map(|&v| v as u8).collect();
+            let bytes: Vec<u8> = self.weight[first * self.cols..last * self.cols]
+                .iter()
+                .map(|&v| v as u8)
+                .collect();
             Hasher::new("nesa.model.tile.v1")
                 .u64(first as u64)
                 .u64(self.cols as u64)
@@ -79,6 +92,7 @@ impl Linear {
             .u64(self.rows as u64)
             .u64(self.cols as u64)
             .u64(u64::from(self.clamp.unsigned_abs()))
+            .u64(u64::from(self.lift))
             .digest(&merkle::root(&self.tiles()))
             .finish()
     }
@@ -89,6 +103,7 @@ impl Encode for Linear {
         w.len(self.rows);
         w.len(self.cols);
         w.u32(self.clamp.unsigned_abs());
+        w.u8(self.lift as u8);
         for d in &self.divisor {
             w.u32(*d);
         }
@@ -106,21 +121,30 @@ impl Decode for Linear {
         let rows = r.len(limits::VOCAB)?;
         let cols = r.len(limits::FFN)?;
         let clamp = r.u32()?;
-        if rows == 0 || cols == 0 || clamp == 0 || clamp > i32::MAX.unsigned_abs() {
+        let lift = u32::from(r.u8()?);
+        if lift > LIFT_MAX
+            || rows == 0
+            || cols == 0
+            || clamp == 0
+            || clamp > i32::MAX.unsigned_abs()
+        {
             return Err(DecodeError::Invalid("linear layer"));
         }
         let raw = r.raw(rows * 4)?;
-        let divisor: Vec<u32> =
-            raw.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let divisor: Vec<u32> = raw
+            .chunks_exact(4)
+            .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
         if divisor.iter().any(|d| d % 2 == 0 || *d >= 1 << 31) {
             return Err(DecodeError::Invalid("divisor"));
         }
         let mut bias = Vec::new();
         if r.bool()? {
             let raw = r.raw(rows * 8)?;
-            bias.extend(raw.chunks_exact(8).map(|b| {
-                i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])
-            }));
+            bias.extend(
+                raw.chunks_exact(8)
+                    .map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])),
+            );
             if bias.iter().any(|b| b.unsigned_abs() > 1 << 48) {
                 return Err(DecodeError::Invalid("bias"));
             }
@@ -129,6 +153,14 @@ impl Decode for Linear {
         if weight.contains(&i8::MIN) {
             return Err(DecodeError::Invalid("weight"));
         }
-        Ok(Self { rows, cols, weight, bias, divisor, clamp: clamp as i32 })
+        Ok(Self {
+            rows,
+            cols,
+            weight,
+            bias,
+            divisor,
+            lift,
+            clamp: clamp as i32,
+        })
     }
 }

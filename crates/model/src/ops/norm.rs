@@ -50,7 +50,11 @@ pub fn reciprocal_root(v: u128) -> (u32, u32) {
     let bits = 128 - v.leading_zeros();
     let k = 15 + bits.div_ceil(2);
     // 2^2k / v is below 2^33; its floor's root is the floor of the root.
-    let q = if 2 * k < 128 { (1u128 << (2 * k)) / v } else { shifted_quotient(v, 2 * k) };
+    let q = if 2 * k < 128 {
+        (1u128 << (2 * k)) / v
+    } else {
+        shifted_quotient(v, 2 * k)
+    };
     (isqrt(q as u64) as u32, k)
 }
 
@@ -80,7 +84,10 @@ impl Norm {
             NormKind::Rms => i64::from(v),
             NormKind::Layer => n * i64::from(v) - total,
         };
-        let squares: u128 = x.iter().map(|&v| u128::from(u(v).unsigned_abs()).pow(2)).sum();
+        let squares: u128 = x
+            .iter()
+            .map(|&v| u128::from(u(v).unsigned_abs()).pow(2))
+            .sum();
         let (r, k) = reciprocal_root(squares + u128::from(self.eps));
         let m = k.saturating_add_signed(self.shift);
         let out = |(j, &v): (usize, &i32)| {
@@ -94,7 +101,9 @@ impl Norm {
     /// The digest of all parameters.
     #[must_use]
     pub fn root(&self) -> Digest {
-        Hasher::new("nesa.model.norm.v1").bytes(&self.to_bytes()).finish()
+        Hasher::new("nesa.model.norm.v1")
+            .bytes(&self.to_bytes())
+            .finish()
     }
 }
 
@@ -112,7 +121,11 @@ impl Encode for Norm {
 impl Decode for Norm {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let norm = Self {
-            kind: if r.bool()? { NormKind::Layer } else { NormKind::Rms },
+            kind: if r.bool()? {
+                NormKind::Layer
+            } else {
+                NormKind::Rms
+            },
             gain: r.i16s(limits::DIM)?,
             bias: r.i32s(limits::DIM)?,
             eps: r.u64()?,

@@ -38,7 +38,9 @@ impl Rope {
     /// The digest of both tables.
     #[must_use]
     pub fn root(&self) -> Digest {
-        Hasher::new("nesa.model.rope.v1").bytes(&self.to_bytes()).finish()
+        Hasher::new("nesa.model.rope.v1")
+            .bytes(&self.to_bytes())
+            .finish()
     }
 }
 
@@ -54,7 +56,11 @@ impl Decode for Rope {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let half = r.len(limits::HEAD_DIM)?;
         let max = limits::CONTEXT * half;
-        let rope = Self { half, cos: r.i16s(max)?, sin: r.i16s(max)? };
+        let rope = Self {
+            half,
+            cos: r.i16s(max)?,
+            sin: r.i16s(max)?,
+        };
         let even = half > 0 && rope.cos.len() == rope.sin.len();
         let small = |t: &[i16]| t.iter().all(|v| v.unsigned_abs() <= 1 << 14);
         if even && rope.cos.len().is_multiple_of(half) && small(&rope.cos) && small(&rope.sin) {

@@ -33,7 +33,9 @@ impl Table {
     /// The digest of all values.
     #[must_use]
     pub fn root(&self) -> Digest {
-        Hasher::new("nesa.model.table.v1").i16s(&self.values).finish()
+        Hasher::new("nesa.model.table.v1")
+            .i16s(&self.values)
+            .finish()
     }
 }
 
