@@ -14,6 +14,23 @@ use std::arch::x86_64::*;
 use crate::matmul::{Job, Sums, Width};
 use crate::packed::{BLOCK_ROWS, Line};
 
+/// Eight words of limbs: the 4 low, then the 4 high bytes of `x + 32768` of 4 activations each.
+///
+/// # Safety
+/// The processor must run AVX-512 F and BW.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+pub(crate) unsafe fn limbs(x: &[i16; 32]) -> [u64; 8] {
+    // SAFETY: `x` is 64 bytes.
+    let x = unsafe { _mm512_loadu_epi16(x.as_ptr()) };
+    let shifted = _mm512_xor_si512(x, _mm512_set1_epi16(i16::MIN));
+    let order = _mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
+    let limbs = _mm512_shuffle_epi8(shifted, _mm512_broadcast_i32x4(order));
+    let mut words = [0u64; 8];
+    // SAFETY: `words` is 64 bytes.
+    unsafe { _mm512_storeu_epi64(words.as_mut_ptr().cast(), limbs) };
+    words
+}
+
 /// Multiplies 1 or 2 row blocks by a tile of at most 6 batch rows; any number of blocks by 1 or 2.
 ///
 /// # Safety

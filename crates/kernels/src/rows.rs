@@ -63,11 +63,7 @@ impl Rows {
             let words = &mut self.words[range.start * groups..][..tile_rows * groups];
             for (t, row) in range.enumerate() {
                 let row = &x[row * cols..][..cols];
-                if self.level == Level::Avx512 {
-                    write_words(row, tile_rows, &mut words[t..], limbs);
-                } else {
-                    write_words(row, tile_rows, &mut words[t..], |word| word);
-                }
+                write_row(self.level, row, tile_rows, &mut words[t..]);
             }
         }
     }
@@ -114,12 +110,37 @@ impl Rows {
     }
 }
 
-/// Writes one row as words, `stride` words apart; the last word is padded with zero activations.
+/// Writes one row as words in the layout of `level`, `stride` words apart.
+fn write_row(level: Level, row: &[i16], stride: usize, words: &mut [u64]) {
+    #[cfg(target_arch = "x86_64")]
+    if level == Level::Avx512 {
+        let (chunks, rest) = row.as_chunks();
+        for (chunk, words) in chunks.iter().zip(words.chunks_mut(8 * stride)) {
+            // SAFETY: `Rows::prepare` only keeps a level that the processor runs.
+            let limbs = unsafe { crate::avx512::limbs(chunk) };
+            words
+                .iter_mut()
+                .step_by(stride)
+                .zip(limbs)
+                .for_each(|(slot, word)| *slot = word);
+        }
+        // Nothing is left to write, and perhaps no slot, where the row ends with a chunk.
+        let start = words.len().min(chunks.len() * 8 * stride);
+        return write_words(rest, stride, &mut words[start..], limbs);
+    }
+    let _ = level;
+    write_words(row, stride, words, |word| word);
+}
+
+/// Writes a row of any length; the last word is padded with zero activations.
 fn write_words(row: &[i16], stride: usize, words: &mut [u64], pack: impl Fn(u64) -> u64) {
     let (groups, rest) = row.as_chunks::<GROUP_COLS>();
     let mut slots = words.iter_mut().step_by(stride);
     for (group, slot) in groups.iter().zip(&mut slots) {
         *slot = pack(word(*group));
+    }
+    if rest.is_empty() {
+        return;
     }
     if let Some(slot) = slots.next() {
         let mut last = [0; GROUP_COLS];
