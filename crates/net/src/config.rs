@@ -85,6 +85,8 @@ pub struct NetConfig {
     pub stranger_frames_burst: u32,
     /// Expected round trip before the first measurement, in µs: sets the first loss timers.
     pub initial_rtt_us: u64,
+    /// Bytes in flight before the first acknowledgement: one frame of a decode step and more.
+    pub initial_window_bytes: u64,
     /// Largest UDP payload that path discovery tries, in bytes.
     pub udp_payload_bytes_max: u16,
 }
@@ -113,6 +115,7 @@ impl NetConfig {
             stranger_frames_per_second: 500,
             stranger_frames_burst: 2_000,
             initial_rtt_us: 100_000,
+            initial_window_bytes: 46_000,
             udp_payload_bytes_max: 1_452,
         }
     }
@@ -125,6 +128,7 @@ impl NetConfig {
             idle_ms_max: 4_000,
             keep_alive_ms: 1_000,
             initial_rtt_us: 2_000,
+            initial_window_bytes: 1 << 20,
             udp_payload_bytes_max: 8_952,
             ..Self::recommended()
         }

@@ -322,10 +322,18 @@ fn strangers_are_limited_in_streams_frames_and_connections() {
         let b = network.join(&identity(2), config);
         let (near, far) = meet(&a, &b).await;
         let mut s = near.open(KIND).await.unwrap();
-        let second = near.open(KIND).await.unwrap();
+        let second = near.open(KIND + 1).await.unwrap();
         let wait = Duration::from_secs(1);
         assert!(timeout(wait, near.open(KIND)).await.is_err());
-        let mut t = far.accept_stream().await.unwrap();
+        let (one, two) = (
+            far.accept_stream().await.unwrap(),
+            far.accept_stream().await.unwrap(),
+        );
+        let (mut t, far_second) = if one.kind == KIND {
+            (one, two)
+        } else {
+            (two, one)
+        };
         let start = clock.now_ms();
         for i in 0..15 {
             s.send(Frame::new(i, "x")).await.unwrap();
@@ -334,8 +342,7 @@ fn strangers_are_limited_in_streams_frames_and_connections() {
             t.recv().await.unwrap().unwrap();
         }
         assert!((900..1_100).contains(&(clock.now_ms() - start)));
-        drop(second);
-        drop(far.accept_stream().await.unwrap());
+        drop((second, far_second));
         timeout(wait, near.open(KIND)).await.unwrap().unwrap();
         far.trust();
         let many: Vec<_> = futures(&near, 20).await;
@@ -364,4 +371,12 @@ async fn futures(c: &SimConnection, n: usize) -> Vec<impl Sized> {
         all.push(c.open(KIND).await.unwrap());
     }
     all
+}
+
+#[test]
+fn a_scenario_in_which_everyone_waits_ends_with_an_error() {
+    let e = sim::run(1, |network| async move {
+        join(&network, 1).accept().await.is_ok()
+    });
+    assert_eq!(e.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
 }

@@ -22,6 +22,9 @@ use crate::{Address, CloseReason, Connection, Identity, NetConfig, NetError, Pee
 /// Addresses tried for one DNS name.
 const RESOLVED_MAX: usize = 4;
 
+/// Kernel buffer of the UDP socket, each way: a burst of one connection's window.
+const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+
 /// Longest wait for the close messages of a closing endpoint.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
@@ -81,6 +84,10 @@ impl Quic {
             },
             _ => bind_error(address, &e),
         })?;
+        // Best effort: the system clamps the sizes, and smaller buffers only cost retransmissions.
+        let raw = socket2::SockRef::from(&socket);
+        let _ = raw.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+        let _ = raw.set_send_buffer_size(SOCKET_BUFFER_BYTES);
         let credentials = Credentials::new(identity)?;
         let transport = Arc::new(transport_config(&config)?);
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(credentials.server()?));
@@ -369,7 +376,10 @@ fn transport_config(config: &NetConfig) -> Result<TransportConfig, NetError> {
     })?;
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(config.udp_payload_bytes_max.max(UDP_PAYLOAD_BYTES_MIN));
+    let mut congestion = quinn::congestion::CubicConfig::default();
+    congestion.initial_window(config.initial_window_bytes);
     let mut t = TransportConfig::default();
+    t.congestion_controller_factory(Arc::new(congestion));
     t.max_concurrent_bidi_streams(VarInt::from_u32(config.stranger_streams_max))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)

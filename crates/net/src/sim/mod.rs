@@ -74,10 +74,14 @@ impl Default for Link {
     }
 }
 
+/// Longest scenario, in virtual time: what waits longer waits for ever.
+const SCENARIO_LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Runs `scenario` to its end on a fresh network of `seed`, in virtual time.
 ///
 /// # Errors
-/// If the operating system gives no runtime.
+/// If the operating system gives no runtime; [`std::io::ErrorKind::TimedOut`] if the scenario does
+/// not end within a virtual week, as when every task waits for another.
 pub fn run<T, F>(seed: u64, scenario: impl FnOnce(Network) -> F) -> std::io::Result<T>
 where
     F: Future<Output = T>,
@@ -86,7 +90,8 @@ where
         .enable_time()
         .start_paused(true)
         .build()?;
-    Ok(runtime.block_on(async { scenario(Network::new(seed)).await }))
+    let run = async { tokio::time::timeout(SCENARIO_LIMIT, scenario(Network::new(seed))).await };
+    Ok(runtime.block_on(run)?)
 }
 
 /// The virtual clock of a network.
