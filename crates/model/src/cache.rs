@@ -57,6 +57,11 @@ impl KvCache {
         self.len = self.len.min(len);
     }
 
+    /// Declares that the positions `0..len` were stored with [`KvCache::store`].
+    pub fn resume(&mut self, len: usize) {
+        self.len = len.min(self.capacity);
+    }
+
     /// Declares that `n` more positions were stored in every block.
     pub(crate) fn advance(&mut self, n: usize) {
         self.len += n;
