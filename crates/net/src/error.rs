@@ -154,6 +154,9 @@ pub enum NetError {
         /// What was met.
         what: &'static str,
     },
+    /// The bootstrap node refused a request, or gave records that do not verify.
+    #[error("bootstrap node: {0}")]
+    Discovery(crate::discovery::Refusal),
     /// The identity file cannot be used.
     #[error("identity file {path}: {reason}")]
     IdentityFile {

@@ -21,6 +21,7 @@
 mod address;
 mod clock;
 mod config;
+pub mod discovery;
 mod error;
 pub mod frame;
 mod identity;

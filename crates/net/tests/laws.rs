@@ -1,5 +1,7 @@
 //! Laws of the transport trait, kept by both twins.
 
+#![allow(clippy::unwrap_used, reason = "part of a test")]
+
 use nesa_net::quic::Quic;
 use nesa_net::{
     CloseReason, Connection, Frame, FrameSender, Identity, NetConfig, NetError, PeerId, Transport,

@@ -1,5 +1,7 @@
 //! The QUIC twin over loopback: identities, limits, and peers that misbehave.
 
+#![allow(clippy::unwrap_used, reason = "part of a test")]
+
 mod raw;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! The simulated twin: reproducible runs, and the ways in which a network fails.
 
+#![allow(clippy::unwrap_used, reason = "part of a test")]
+
 use std::time::Duration;
 
 use nesa_net::sim::{self, Link, Network, SimConnection, SimTransport};
