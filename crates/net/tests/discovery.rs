@@ -519,3 +519,45 @@ fn rubbish_from_a_hostile_peer_leaves_the_directory_as_it_is() {
     })
     .unwrap();
 }
+
+#[test]
+fn a_lying_bootstrap_node_is_found_out() {
+    let ask = |answer: Message| {
+        sim::run(13, |network| async move {
+            let [boot, a] = [0, 1].map(|n| network.join(&identity(n), NetConfig::local()));
+            tokio::spawn(async move {
+                let c = boot.accept().await.unwrap();
+                let mut s = c.accept_stream().await.unwrap();
+                while let Ok(Some(_)) = s.recv().await {
+                    s.send(answer.to_frame()).await.unwrap();
+                }
+            });
+            let link = a.connect(&Address::Simulated(0), None).await.unwrap();
+            let mut asks = Client::open(&link, network.clock()).await.unwrap();
+            asks.list_all(Query::default(), 1000).await
+        })
+        .unwrap()
+    };
+    let good = record(2, &here(), 1, u64::MAX);
+    let page = |records, more| Message::Page(Page { records, more });
+    assert_eq!(ask(page(vec![good.clone()], false)), Ok(vec![good.clone()]));
+    let mut forged = good.clone();
+    forged.record.addresses[0] = "127.0.0.1:2".parse().unwrap();
+    let e = Err(NetError::Discovery(Refusal::Signature));
+    assert_eq!(ask(page(vec![good.clone(), forged], false)), e);
+    let over = record(3, &here(), 1, sim::EPOCH_MS - 1);
+    assert_eq!(
+        ask(page(vec![over], false)),
+        Ok(vec![]),
+        "old records are not replayed"
+    );
+    assert_eq!(
+        ask(page(vec![good; 3], true)).unwrap().len(),
+        6,
+        "an endless list ends"
+    );
+    assert!(matches!(
+        ask(Message::Left),
+        Err(NetError::Unexpected { .. })
+    ));
+}
