@@ -2,6 +2,11 @@
 //!
 //! A rendered prompt comes as [`Segment`]s, because only the template may speak control tokens:
 //! what a user types is encoded as plain text even where it spells `<|im_start|>`.
+//!
+//! # Limits
+//! Steps, recursion and the prompt's length are bounded. Texts that a template builds and does not
+//! print are not: a model's author who doubles a string often enough can use up the memory of the
+//! machine that renders it. Render templates of unknown authors where that does no harm.
 
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, ErrorKind, context};

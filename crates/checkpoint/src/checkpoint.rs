@@ -56,6 +56,24 @@ impl Checkpoint {
             Some("npz") => glassllm::open(&path)?,
             _ => hugging_face::open(&path)?,
         };
+        Self::checked(config, parts)
+    }
+
+    /// A GGUF file that is in memory; `file` names it in errors.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn from_gguf(file: &str, bytes: Vec<u8>) -> Result<Self> {
+        let header = Header::parse(bytes.as_slice(), file, bytes.len() as u64)?;
+        let source = Source::Memory {
+            path: PathBuf::from(file),
+            bytes,
+        };
+        let (config, parts) = gguf_parts(source, header, file.to_owned())?;
+        Self::checked(config, parts)
+    }
+
+    fn checked(config: Config, parts: Parts) -> Result<Self> {
         config.check(&parts.file)?;
         let checkpoint = Self { config, parts };
         checkpoint.check_tensors()?;
@@ -156,7 +174,14 @@ impl Checkpoint {
                 .unwrap_or_default()
         };
         let mut files = Vec::new();
-        for source in self.parts.sources.iter().filter(|source| source.is_file()) {
+        // An archive's unpacked contents stand for a file that is listed below.
+        let listed = !self.parts.side_files.is_empty();
+        for source in self
+            .parts
+            .sources
+            .iter()
+            .filter(|source| source.is_file() || !listed)
+        {
             files.push((name(source.path()), source.sha256()?));
         }
         for path in &self.parts.side_files {
@@ -249,10 +274,14 @@ fn locate(path: &Path) -> Result<PathBuf> {
 }
 
 fn open_gguf(path: &Path) -> Result<(Config, Parts)> {
-    let file = path.display().to_string();
     let source = Source::open(path)?;
+    let file = path.display().to_string();
     let reader = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
     let header = Header::parse(std::io::BufReader::new(reader), &file, source.len())?;
+    gguf_parts(source, header, file)
+}
+
+fn gguf_parts(source: Source, header: Header, file: String) -> Result<(Config, Parts)> {
     let config = gguf_model::config(&file, &header)?;
     let tokenizer = gguf_model::tokenizer_json(&file, &header).map_err(|e| e.to_string());
     let template = header.text("tokenizer.chat_template").map(str::to_owned);

@@ -20,7 +20,7 @@ use crate::source::{Source, read_small, read_text};
 pub(crate) fn open(path: &Path) -> Result<(Config, Parts)> {
     let file = path.display().to_string();
     let bytes = read_small(path, limits::NPZ_BYTES_MAX)?;
-    let arrays = Arrays::parse(bytes, &file)?;
+    let arrays = Arrays::parse(&bytes, &file)?;
     let config = parse_config(&file, &arrays)?;
     let sources = vec![Source::Memory {
         path: path.to_owned(),

@@ -19,6 +19,7 @@
 //! Weights stay on disk until they are asked for; headers are at most [`limits::HEADER_BYTES_MAX`]
 //! and all other counts are in [`limits`]. No input makes this crate panic.
 
+mod archive;
 pub mod chat;
 mod checkpoint;
 mod config;

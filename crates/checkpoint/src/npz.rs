@@ -1,11 +1,10 @@
 //! The npz files that glassllm publishes: a zip, stored or deflated, of npy arrays.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
 
+use crate::archive;
 use crate::dequant::DType;
 use crate::error::{Error, Result};
-use crate::limits;
 use crate::source::Stored;
 
 const CONFIG_BYTES_MAX: usize = 64 << 10;
@@ -27,29 +26,18 @@ impl Arrays {
     ///
     /// # Errors
     /// [`Error::Malformed`] or [`Error::TooLarge`].
-    pub fn parse(bytes: Vec<u8>, file: &str) -> Result<Self> {
-        let bad = |e: zip::result::ZipError| Error::malformed(file, format!("bad zip: {e}"));
-        let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(bad)?;
-        Error::limit(
-            file,
-            "number of arrays",
-            archive.len() as u64,
-            limits::TENSORS_MAX,
-        )?;
+    pub fn parse(bytes: &[u8], file: &str) -> Result<Self> {
+        let members = archive::members(bytes, file)?;
         let mut arrays = Self::default();
-        for index in 0..archive.len() {
-            let entry = archive.by_index(index).map_err(bad)?;
-            let name = entry.name().to_owned();
-            let Some(name) = name.strip_suffix(".npy") else {
-                return Err(Error::malformed(file, format!("{name:?} is not an array")));
+        let total = members.iter().map(|member| member.unpacked).sum::<u64>();
+        arrays.data.reserve_exact(total as usize);
+        for member in members {
+            let Some(name) = member.name.strip_suffix(".npy") else {
+                let what = format!("{:?} is not an array", member.name);
+                return Err(Error::malformed(file, what));
             };
-            let left = limits::NPZ_BYTES_MAX - arrays.data.len() as u64;
-            let limit = limits::NPZ_ENTRY_BYTES_MAX.min(left);
             let start = arrays.data.len();
-            let read = entry.take(limit + 1).read_to_end(&mut arrays.data);
-            read.map_err(|e| Error::malformed(file, format!("array {name:?}: {e}")))?;
-            let len = (arrays.data.len() - start) as u64;
-            Error::limit(file, "size of an array in bytes", len, limit)?;
+            member.unpack(bytes, file, &mut arrays.data)?;
             arrays.add(file, name, start)?;
         }
         Ok(arrays)
@@ -67,6 +55,9 @@ impl Arrays {
             )
         })?;
         if name == "__config__" {
+            if self.config.is_some() {
+                return Err(Error::malformed(file, "the array __config__ appears twice"));
+            }
             self.config = utf32(&bytes[body..]);
             return Ok(());
         }

@@ -103,7 +103,7 @@ fn contradictions_are_refused() {
         let folder = folder(arch);
         assert!(Checkpoint::open(folder.path()).is_ok());
         edit(&folder.path().join("config.json"), |config| {
-            config[key] = value.clone()
+            config[key] = value.clone();
         });
         let error = Checkpoint::open(folder.path()).expect_err(key).to_string();
         assert!(
@@ -131,7 +131,7 @@ fn missing_and_damaged_files_are_named() {
     name(damaged.path(), ".safetensors");
     let pickled = folder(Arch::Llama);
     edit(&pickled.path().join("tokenizer.json"), |json| {
-        json["model"]["type"] = "Unigram".into()
+        json["model"]["type"] = "Unigram".into();
     });
     let checkpoint = Checkpoint::open(pickled.path()).expect("weights are fine");
     assert!(
@@ -172,7 +172,7 @@ fn sharded_weights_and_prefixes() {
     let sharded = Checkpoint::open(folder.path()).expect("opens");
     assert_eq!(sharded.tensor(Tensor::PosEmbed).expect("tensor"), embed);
     edit(&index, |json| {
-        json["weight_map"]["x"] = "../secret.safetensors".into()
+        json["weight_map"]["x"] = "../secret.safetensors".into();
     });
     assert!(
         Checkpoint::open(folder.path()).is_err(),
@@ -228,18 +228,18 @@ fn zip(arrays: &[(&str, Vec<u8>)]) -> Vec<u8> {
 #[test]
 fn npz_arrays() {
     let good = zip(&[("E.npy", npy("<f4", "(1, 2)", &[0, 0, 128, 63, 0, 0, 0, 64]))]);
-    let arrays = Arrays::parse(good.clone(), "test.npz").expect("parses");
+    let arrays = Arrays::parse(&good, "test.npz").expect("parses");
     assert_eq!(arrays.tensors["E"].shape, [1, 2]);
     for cut in 0..good.len() {
         assert!(
-            Arrays::parse(good[..cut].to_vec(), "test.npz").is_err(),
+            Arrays::parse(&good[..cut], "test.npz").is_err(),
             "cut at {cut}"
         );
     }
     for at in 0..good.len() {
         let mut changed = good.clone();
         changed[at] ^= 0x41;
-        let _ = Arrays::parse(changed, "test.npz");
+        let _ = Arrays::parse(&changed, "test.npz");
     }
     for (what, bytes) in [
         ("too few bytes", npy("<f4", "(2, 2)", &[0; 8])),
@@ -250,12 +250,12 @@ fn npz_arrays() {
         ("no header", vec![0; 64]),
     ] {
         assert!(
-            Arrays::parse(zip(&[("a.npy", bytes)]), "test.npz").is_err(),
+            Arrays::parse(&zip(&[("a.npy", bytes)]), "test.npz").is_err(),
             "{what}"
         );
     }
     assert!(
-        Arrays::parse(zip(&[("../a", vec![])]), "test.npz").is_err(),
+        Arrays::parse(&zip(&[("../a", vec![])]), "test.npz").is_err(),
         "not an array"
     );
 }

@@ -1,0 +1,39 @@
+//! The decoders under test: one file and one line each.
+
+mod checkpoint;
+mod gguf;
+mod npz;
+mod safetensors;
+mod template;
+mod tokenizer;
+
+pub(crate) const TARGETS: &[Target] = &[
+    gguf::TARGET,
+    safetensors::TARGET,
+    npz::TARGET,
+    checkpoint::TARGET,
+    tokenizer::TARGET,
+    template::TARGET,
+];
+
+/// A decoder, what to feed it, and what it promises.
+pub(crate) struct Target {
+    /// Name on the command line and of the corpus folder.
+    pub(crate) name: &'static str,
+    /// Decode the bytes; the answer tells outcomes apart.
+    pub(crate) run: fn(&[u8]) -> String,
+    /// Live bytes that are allowed for an input of this many bytes.
+    pub(crate) bound: fn(u64) -> u64,
+    /// Inputs to start from.
+    pub(crate) seeds: fn() -> Vec<Vec<u8>>,
+    /// Words of the format.
+    pub(crate) dictionary: &'static [&'static [u8]],
+}
+
+/// `ok`, or the error's text.
+pub(crate) fn outcome<T, E: std::fmt::Display>(result: Result<T, E>) -> String {
+    match result {
+        Ok(_) => "ok".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
