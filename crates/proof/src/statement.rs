@@ -26,6 +26,8 @@ pub struct HopStatement {
     pub trace: Digest,
     /// Running hash over all flights, in order.
     pub transcript: Digest,
+    /// The client's commitment to its challenge nonce, made when the session opened.
+    pub nonce_commitment: Digest,
     /// Price in thousandths of a milli-NES per position and layer; 0 where nothing is charged.
     pub price: u64,
 }
@@ -48,7 +50,7 @@ impl HopStatement {
             .finish()
     }
 
-    /// Signs with `sign`, which holds the node's key.
+    /// Signs with `sign`, which holds the node's key and signs under [`SIGN_NAMESPACE`].
     #[must_use]
     pub fn signed(self, sign: &dyn Fn(&[u8]) -> [u8; 64]) -> SignedHop {
         let signature = sign(&self.digest().0);
@@ -71,11 +73,24 @@ impl SignedHop {
     }
 }
 
+/// The namespace under which identities sign digests of statements and bundles.
+pub const SIGN_NAMESPACE: &str = "nesa.proof.v1";
+
+/// The bytes that are signed for `digest`: prefix, length-delimited namespace, digest.
+#[must_use]
+pub fn signed_bytes(digest: &Digest) -> Vec<u8> {
+    let mut out = b"nesa.sign.v1".to_vec();
+    out.extend_from_slice(&(SIGN_NAMESPACE.len() as u16).to_le_bytes());
+    out.extend_from_slice(SIGN_NAMESPACE.as_bytes());
+    out.extend_from_slice(&digest.0);
+    out
+}
+
 /// Whether `key` signed `digest`, under the strict rules (no malleable signatures, no weak keys).
 #[must_use]
 pub fn is_signed(key: &[u8; 32], digest: &Digest, signature: &[u8; 64]) -> bool {
     VerifyingKey::from_bytes(key).is_ok_and(|key| {
-        key.verify_strict(&digest.0, &Signature::from_bytes(signature))
+        key.verify_strict(&signed_bytes(digest), &Signature::from_bytes(signature))
             .is_ok()
     })
 }
@@ -92,6 +107,7 @@ impl Encode for HopStatement {
         w.digest(&self.output);
         w.digest(&self.trace);
         w.digest(&self.transcript);
+        w.digest(&self.nonce_commitment);
         w.u64(self.price);
     }
 }
@@ -109,6 +125,7 @@ impl Decode for HopStatement {
             output: r.digest()?,
             trace: r.digest()?,
             transcript: r.digest()?,
+            nonce_commitment: r.digest()?,
             price: r.u64()?,
         })
     }

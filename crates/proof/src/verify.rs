@@ -126,6 +126,8 @@ pub struct Expected {
     pub positions: u32,
     /// Blocks of the model.
     pub layers: u32,
+    /// Commitment to the challenge nonce.
+    pub nonce_commitment: Digest,
 }
 
 /// Checks signatures and that statements chain from block 0 to the last.
@@ -143,6 +145,10 @@ pub fn chain(hops: &[SignedHop], e: &Expected) -> Result<(), Violation> {
         let fits = [
             (s.session == e.session, "the session"),
             (s.model == e.model, "the model"),
+            (
+                s.nonce_commitment == e.nonce_commitment,
+                "the challenge commitment",
+            ),
             (s.positions == e.positions, "the number of positions"),
             (
                 s.first == covered && s.end > s.first && s.end <= e.layers,
@@ -313,6 +319,7 @@ pub fn bundle(
         model: first.statement.model,
         positions: first.statement.positions,
         layers: shape.map_or(stated, |s| s.layers as u32),
+        nonce_commitment: challenge::commit(&b.nonce),
     };
     chain(&b.hops, &e)?;
     ends(b)?;

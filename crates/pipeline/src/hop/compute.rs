@@ -1,0 +1,183 @@
+//! Run the next batch: one flight of every waiting session of one model, as one matrix product.
+
+use std::sync::Arc;
+
+use nesa_codec::Digest;
+use nesa_model::engine::Span;
+use nesa_model::{Engine, ModelError, Shard};
+
+use super::{Effect, Hop, Session};
+use crate::fault::Fault;
+use crate::wire::Message;
+
+/// One session's part of a batch.
+struct Part {
+    id: Digest,
+    session: Session,
+    start: u32,
+    rows: usize,
+}
+
+impl Hop {
+    /// Whether a flight waits.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.turn.is_empty()
+    }
+
+    /// Runs the next batch and returns what to send.
+    pub fn compute(&mut self, engine: &mut Engine) -> Vec<Effect> {
+        let (shard, mut x, mut parts) = match self.gather() {
+            Some(batch) => batch,
+            None => return Vec::new(),
+        };
+        let fault = self.config.fault;
+        let done = run(engine, &shard, &mut x, &mut parts, fault);
+        self.metrics.batches_total += 1;
+        self.metrics.rows_total += parts.iter().map(|p| p.rows as u64).sum::<u64>();
+        let dim = shard.shape().dim;
+        let layers = shard.layers().len();
+        let mut effects = Vec::with_capacity(parts.len());
+        let mut first = 0;
+        for mut p in parts {
+            let mut rows = x[first * dim..(first + p.rows) * dim].to_vec();
+            first += p.rows;
+            if let Some(fault) = fault {
+                self.lie(fault, &p, &mut rows, dim);
+            }
+            p.session.trace.push(layers, &rows);
+            if done.is_err() {
+                // Only a row count or capacity that admission already checked gets here.
+                let reason = super::Refusal::new(super::RefusalCode::Protocol, "rows refused");
+                self.sessions.insert(p.id, p.session);
+                effects.extend(self.refuse(&p.id, reason));
+                continue;
+            }
+            p.session.trace.close_flight(p.start as usize);
+            let last = p.session.open.next.is_none();
+            // The client samples from the last row only; the others stay in the commitment.
+            let (start, rows) = if last {
+                (
+                    p.start + p.rows as u32 - 1,
+                    rows[(p.rows - 1) * dim..].to_vec(),
+                )
+            } else {
+                (p.start, rows)
+            };
+            let message = Message::Rows { start, rows };
+            effects.push(if last {
+                Effect::Client {
+                    session: p.id,
+                    message,
+                }
+            } else {
+                Effect::Forward {
+                    session: p.id,
+                    message,
+                }
+            });
+            if !p.session.queue.is_empty() {
+                self.turn.push_back(p.id);
+            }
+            self.sessions.insert(p.id, p.session);
+        }
+        effects
+    }
+
+    /// Takes one flight of each waiting session that runs the same shard, up to the row limit.
+    fn gather(&mut self) -> Option<(Arc<Shard>, Vec<i32>, Vec<Part>)> {
+        let shard = Arc::clone(&self.sessions.get(self.turn.front()?)?.shard);
+        let dim = shard.shape().dim;
+        let (mut x, mut parts, mut total) = (Vec::new(), Vec::new(), 0);
+        let waiting: Vec<Digest> = self.turn.iter().copied().collect();
+        for id in waiting {
+            let Some(s) = self.sessions.get(&id) else {
+                continue;
+            };
+            let n = s.queue.front().map_or(0, |f| f.1.len() / dim);
+            if !Arc::ptr_eq(&s.shard, &shard)
+                || (total > 0 && total + n > self.config.batch_rows_max)
+            {
+                continue;
+            }
+            let Some(mut session) = self.sessions.remove(&id) else {
+                continue;
+            };
+            self.turn.retain(|t| *t != id);
+            let Some((start, rows)) = session.queue.pop_front() else {
+                continue;
+            };
+            total += n;
+            x.extend_from_slice(&rows);
+            parts.push(Part {
+                id,
+                session,
+                start,
+                rows: n,
+            });
+        }
+        Some((shard, x, parts))
+    }
+
+    /// Changes the output `rows` of a part, as a liar would.
+    fn lie(&self, fault: Fault, p: &Part, rows: &mut [i32], dim: usize) {
+        let copy = |rows: &mut [i32], other: &[i32]| {
+            let at = p.start as usize * dim;
+            let n = other.len().saturating_sub(at).min(rows.len());
+            if n > 0 {
+                rows[..n].copy_from_slice(&other[at..at + n]);
+            }
+        };
+        match fault {
+            Fault::FlipBit if p.start == 0 => rows[(p.rows / 2) * dim + dim / 3] ^= 1 << 4,
+            Fault::Replay => copy(rows, &self.last_output),
+            Fault::Splice => {
+                let other = self
+                    .sessions
+                    .values()
+                    .find(|s| !s.trace.output().is_empty());
+                copy(
+                    rows,
+                    other.map_or(&self.last_output[..], |s| s.trace.output()),
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Runs every block on the batch and notes the rows before each in the sessions' traces.
+fn run(
+    engine: &mut Engine,
+    shard: &Shard,
+    x: &mut [i32],
+    parts: &mut [Part],
+    fault: Option<Fault>,
+) -> Result<(), ModelError> {
+    let dim = shard.shape().dim;
+    for i in 0..shard.layers().len() {
+        let mut first = 0;
+        for p in parts.iter_mut() {
+            p.session
+                .trace
+                .push(i, &x[first * dim..(first + p.rows) * dim]);
+            first += p.rows;
+        }
+        if fault == Some(Fault::SkipLayer) && i == 0 {
+            continue;
+        }
+        engine.block(shard, i, x, &mut spans(parts))?;
+    }
+    Engine::finish(&mut spans(parts));
+    Ok(())
+}
+
+fn spans(parts: &mut [Part]) -> Vec<Span<'_>> {
+    parts
+        .iter_mut()
+        .map(|p| Span {
+            cache: &mut p.session.cache,
+            rows: p.rows,
+        })
+        .collect()
+}

@@ -1,0 +1,132 @@
+//! One session on one hop.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use nesa_model::{KvCache, Shard};
+use nesa_proof::trace::Committed;
+use nesa_proof::{HopStatement, SignedHop, Trace};
+
+use super::PeerKey;
+use crate::fault::Fault;
+use crate::wire::{Message, Open};
+
+/// State of one session.
+pub(super) struct Session {
+    pub(super) client: PeerKey,
+    pub(super) open: Open,
+    pub(super) shard: Arc<Shard>,
+    pub(super) cache: KvCache,
+    pub(super) trace: Trace,
+    /// Flights that wait, as (first position, rows).
+    pub(super) queue: VecDeque<(u32, Vec<i32>)>,
+    pub(super) used_ms: u64,
+    pub(super) bytes: usize,
+    pub(super) signed: Option<(SignedHop, Committed)>,
+    /// Positions by which a lying node rotates too far.
+    shift: usize,
+}
+
+impl Session {
+    pub(super) fn new(
+        now_ms: u64,
+        client: PeerKey,
+        open: Open,
+        shard: Arc<Shard>,
+        bytes: usize,
+        fault: Option<Fault>,
+    ) -> Self {
+        let room = (open.capacity as usize) < shard.shape().context;
+        let shift = usize::from(fault == Some(Fault::WrongPositions) && room);
+        let mut cache = shard.cache(open.capacity as usize + shift);
+        cache.resume(shift);
+        let trace = Trace::new(open.first..open.end, shard.shape().dim);
+        Self {
+            client,
+            open,
+            shard,
+            cache,
+            trace,
+            queue: VecDeque::new(),
+            used_ms: now_ms,
+            bytes,
+            signed: None,
+            shift,
+        }
+    }
+
+    /// The position that the next flight must start at.
+    pub(super) fn expected(&self) -> usize {
+        let dim = self.shard.shape().dim;
+        self.trace.positions() + self.queue.iter().map(|(_, r)| r.len() / dim).sum::<usize>()
+    }
+
+    /// The cache as committed: what an honest node has, a liar's shifted back.
+    fn stated_cache(&self) -> KvCache {
+        if self.shift == 0 {
+            return self.cache.clone();
+        }
+        let n = self.trace.positions();
+        let layers = self.shard.layers();
+        let mut out = KvCache::new(self.shard.shape(), &layers, n);
+        for i in 0..layers.len() {
+            for p in 0..n {
+                let (k, v) = self.cache.row(i, p + self.shift);
+                out.store(i, p, &k, &v);
+            }
+        }
+        out
+    }
+
+    /// The signed statement about everything computed so far; the session takes no more rows.
+    pub(super) fn sign(
+        &mut self,
+        node: PeerKey,
+        price: u64,
+        sign: &dyn Fn(&[u8]) -> [u8; 64],
+    ) -> Message {
+        if self.signed.is_none() {
+            let committed = self.trace.commit(&self.stated_cache());
+            let statement = HopStatement {
+                node,
+                session: self.open.session,
+                model: self.open.model,
+                first: self.open.first,
+                end: self.open.end,
+                positions: self.trace.positions() as u32,
+                input: committed.input(),
+                output: committed.output(),
+                trace: committed.root(),
+                transcript: self.trace.transcript(),
+                nonce_commitment: self.open.nonce_commitment,
+                price,
+            };
+            self.signed = Some((statement.signed(sign), committed));
+        }
+        let last = self.open.next.is_none();
+        match &self.signed {
+            Some((hop, committed)) => Message::Signed {
+                hop: Box::new(hop.clone()),
+                output_rows: if last {
+                    committed.output_rows().to_vec()
+                } else {
+                    Vec::new()
+                },
+            },
+            None => Message::Close,
+        }
+    }
+
+    /// Opens cells of one layer, once the statement is signed.
+    pub(super) fn open_cells(&self, layer: u32, positions: &[u32]) -> Option<Message> {
+        let (_, committed) = self.signed.as_ref()?;
+        let ascending = positions.windows(2).all(|w| w[0] < w[1]);
+        if !ascending {
+            return None;
+        }
+        let opening = self
+            .trace
+            .open(committed, &self.stated_cache(), layer, positions)?;
+        Some(Message::Opened(Box::new(opening)))
+    }
+}
