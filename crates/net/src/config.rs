@@ -77,6 +77,10 @@ pub struct NetConfig {
     pub idle_ms_max: u64,
     /// Silence after which a keep-alive goes out, in ms: a third of the idle limit or less.
     pub keep_alive_ms: u64,
+    /// How often a dialled peer's host is asked whether the peer's port is still open, in ms; 0 for
+    /// never. Shows a dead process long before the idle limit, where the network lets the answer
+    /// (ICMP "port unreachable") through.
+    pub port_watch_ms: u64,
     /// Longest wait for a new stream's kind byte, in ms.
     pub stream_header_ms_max: u64,
     /// Frames per second taken from a stranger's connection; faster senders wait.
@@ -111,6 +115,7 @@ impl NetConfig {
             handshake_ms_max: 5_000,
             idle_ms_max: 10_000,
             keep_alive_ms: 2_500,
+            port_watch_ms: 0,
             stream_header_ms_max: 3_000,
             stranger_frames_per_second: 500,
             stranger_frames_burst: 2_000,
@@ -127,6 +132,7 @@ impl NetConfig {
             handshake_ms_max: 3_000,
             idle_ms_max: 4_000,
             keep_alive_ms: 1_000,
+            port_watch_ms: 250,
             initial_rtt_us: 2_000,
             initial_window_bytes: 1 << 20,
             udp_payload_bytes_max: 8_952,

@@ -10,6 +10,8 @@ pub enum LossReason {
     Idle,
     /// The peer restarted and no longer knows the connection.
     Reset,
+    /// The peer's host says that the peer's port is closed: its process died.
+    Gone,
     /// The peer broke the transport protocol, or its stack gave up.
     Protocol,
 }
@@ -19,6 +21,7 @@ impl std::fmt::Display for LossReason {
         f.write_str(match self {
             Self::Idle => "nothing heard within the idle limit",
             Self::Reset => "the peer restarted",
+            Self::Gone => "the peer's process is gone",
             Self::Protocol => "the peer broke the transport protocol",
         })
     }

@@ -275,7 +275,31 @@ fn accepting<T: Transport>(node: &T) {
     });
 }
 
+/// A malformed request is answered, and ends its stream but not the connection.
+async fn rubbish_is_answered(link: &impl Connection) {
+    let mut raw = link.open(stream_kind::DISCOVERY).await.unwrap();
+    raw.send(Frame::new(77, "rubbish")).await.unwrap();
+    let answer = raw.recv().await.unwrap().unwrap();
+    let malformed = Message::Refused(Refusal::Malformed);
+    assert_eq!(Message::from_frame(&answer).unwrap(), malformed);
+    assert_eq!(raw.recv().await, Ok(None));
+}
+
+/// Too many requests are refused with a wait, then served again.
+async fn haste_is_held_back<N: Connection, C: Clock>(asks: &mut Client<N, C>, clock: &C) {
+    let wait_ms = loop {
+        match asks.list(Query::default()).await {
+            Ok(_) => {}
+            Err(NetError::Discovery(Refusal::Busy { wait_ms })) => break wait_ms,
+            Err(e) => panic!("{e}"),
+        }
+    };
+    clock.sleep(wait_ms + 1).await;
+    assert_eq!(asks.list(Query::default()).await.unwrap().records.len(), 2);
+}
+
 /// The whole story on any twin: `boot` serves, `a` (identity 1) and `b` (identity 2) join.
+#[allow(clippy::too_many_lines, reason = "one story")]
 async fn story<T: Transport, C: Clock>(boot: T, a: T, b: T, clock: C, dead: Address) {
     let server = Server::new(
         boot.clone(),
@@ -318,18 +342,18 @@ async fn story<T: Transport, C: Clock>(boot: T, a: T, b: T, clock: C, dead: Addr
     );
 
     let told = asks_a
-        .announce(record(1, &[here_a.clone()], 2, expires))
+        .announce(record(1, std::slice::from_ref(&here_a), 2, expires))
         .await
         .unwrap();
     assert_eq!(told.probes[0].outcome, ProbeOutcome::Reachable);
     assert_eq!(told.observed, here_a);
     let e = asks_b
-        .announce(record(1, &[here_a.clone()], 3, expires))
+        .announce(record(1, std::slice::from_ref(&here_a), 3, expires))
         .await
         .unwrap_err();
     assert_eq!(e, NetError::Discovery(Refusal::NotYours));
     let told = asks_b
-        .announce(record(2, &[here_b.clone()], 1, expires))
+        .announce(record(2, std::slice::from_ref(&here_b), 1, expires))
         .await
         .unwrap();
     assert!(told.is_listed());
@@ -360,29 +384,8 @@ async fn story<T: Transport, C: Clock>(boot: T, a: T, b: T, clock: C, dead: Addr
         2
     );
 
-    // A malformed request is answered, and ends the stream but not the connection.
-    let mut raw = link_a.open(stream_kind::DISCOVERY).await.unwrap();
-    raw.send(Frame::new(77, "rubbish")).await.unwrap();
-    let answer = raw.recv().await.unwrap().unwrap();
-    assert_eq!(
-        Message::from_frame(&answer).unwrap(),
-        Message::Refused(Refusal::Malformed)
-    );
-    assert_eq!(raw.recv().await, Ok(None));
-
-    // Too many requests are refused with a wait, then served again.
-    let wait_ms = loop {
-        match asks_b.list(Query::default()).await {
-            Ok(_) => {}
-            Err(NetError::Discovery(Refusal::Busy { wait_ms })) => break wait_ms,
-            Err(e) => panic!("{e}"),
-        }
-    };
-    clock.sleep(wait_ms + 1).await;
-    assert_eq!(
-        asks_b.list(Query::default()).await.unwrap().records.len(),
-        2
-    );
+    rubbish_is_answered(&link_a).await;
+    haste_is_held_back(&mut asks_b, &clock).await;
     boot.close().await;
     assert_eq!(task.await.unwrap(), Err(NetError::Closed));
 }
@@ -420,13 +423,14 @@ async fn an_unspecified_address_is_said_to_be_one() {
     let any = "127.0.0.1:0".parse().unwrap();
     let node = |n| Quic::bind(identity(n), &any, NetConfig::local()).unwrap();
     let (boot, a) = (node(0), node(1));
+    let address = boot.listen_address();
     let server = Server::new(
-        boot.clone(),
+        boot,
         SystemClock,
         Directory::new(DirectoryConfig::default()),
     );
     tokio::spawn(async move { server.run().await });
-    let link = a.connect(&boot.listen_address(), None).await.unwrap();
+    let link = a.connect(&address, None).await.unwrap();
     let mut asks = Client::open(&link, SystemClock).await.unwrap();
     let wrong = ["0.0.0.0:7000".parse().unwrap()];
     let expires = SystemClock.now_ms() + 1_000;
@@ -444,7 +448,7 @@ async fn listed(
 ) {
     let [boot, a, b] = [0, 1, 2].map(|n| network.join(&identity(n), NetConfig::local()));
     let server = Server::new(
-        boot.clone(),
+        boot,
         network.clock(),
         Directory::new(DirectoryConfig::default()),
     );

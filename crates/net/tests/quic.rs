@@ -629,3 +629,89 @@ async fn a_flood_of_connections_beyond_the_backlog_is_turned_away() {
     let (d, a) = tokio::join!(clients[0].connect(&address, None), soon(server.accept()));
     assert!(d.is_ok() && a.is_ok(), "the server still serves");
 }
+
+/// A server on a runtime of its own that can die without a goodbye.
+fn doomed(address: &Address, config: NetConfig) -> (tokio::runtime::Runtime, Quic) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let server = {
+        let _inside = runtime.enter();
+        Quic::bind(identity(1), address, config)
+    };
+    (runtime, server.unwrap())
+}
+
+/// Ends the server's runtime first, so that nothing is left to send a goodbye.
+fn kill(runtime: tokio::runtime::Runtime, server: Quic) {
+    let end = move || runtime.shutdown_timeout(Duration::from_secs(5));
+    std::thread::spawn(end).join().unwrap();
+    drop(server);
+}
+
+fn identity(seed: u8) -> Identity {
+    Identity::from_seed([seed; 32])
+}
+
+#[tokio::test]
+async fn a_killed_process_is_noticed_long_before_the_idle_limit() {
+    let config = NetConfig {
+        port_watch_ms: 100,
+        ..NetConfig::local()
+    };
+    let (runtime, server) = doomed(&any(), config.clone());
+    let client = node(2, config);
+    let dialled = client
+        .connect(&server.listen_address(), Some(id(1)))
+        .await
+        .unwrap();
+    let mut near = dialled.open(KIND).await.unwrap();
+    assert!(
+        timeout(Duration::from_millis(400), dialled.closed())
+            .await
+            .is_err()
+    );
+    kill(runtime, server);
+    let start = Instant::now();
+    let gone = NetError::Lost {
+        peer: id(1),
+        reason: LossReason::Gone,
+    };
+    assert_eq!(soon(near.recv()).await, Err(gone.clone()));
+    assert_eq!(dialled.closed().await, gone);
+    assert!(
+        start.elapsed() < Duration::from_millis(1_000),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_restarted_process_resets_the_connections_of_its_former_life() {
+    let config = NetConfig {
+        port_watch_ms: 0,
+        ..quick()
+    };
+    let (runtime, server) = doomed(&any(), config.clone());
+    let address = server.listen_address();
+    let client = node(
+        2,
+        NetConfig {
+            idle_ms_max: 30_000,
+            ..config.clone()
+        },
+    );
+    let dialled = client.connect(&address, Some(id(1))).await.unwrap();
+    kill(runtime, server);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let (runtime, again) = doomed(&address, config);
+    let reset = NetError::Lost {
+        peer: id(1),
+        reason: LossReason::Reset,
+    };
+    assert_eq!(soon(dialled.closed()).await, reset);
+    client.connect(&address, Some(id(1))).await.unwrap();
+    kill(runtime, again);
+}

@@ -21,6 +21,7 @@
 
 mod client;
 mod directory;
+mod encoding;
 mod message;
 mod record;
 mod server;

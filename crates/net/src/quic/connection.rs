@@ -1,16 +1,14 @@
 //! One QUIC connection: an authenticated peer, its streams and its limits.
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::{ConnectionError, RecvStream, SendStream, VarInt};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::endpoint::Slot;
+use super::accept::Slot;
 use super::stream::{QuicReceiver, QuicSender};
 use crate::limit::{Budget, Share, TokenBucket};
 use crate::{Address, CloseReason, Connection, LossReason, NetConfig, NetError, PeerId, Stream};
@@ -29,6 +27,8 @@ pub(super) struct Shared {
     config: Arc<NetConfig>,
     partial: Budget,
     trusted: AtomicBool,
+    /// The peer's port is closed.
+    gone: AtomicBool,
     stranger: Mutex<TokenBucket>,
     started: Instant,
     /// A stream whose kind byte has not arrived yet.
@@ -71,10 +71,22 @@ impl Shared {
         )
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.quic.close_reason().is_none()
+    }
+
+    /// Ends the connection because the peer is gone.
+    pub(super) fn lose(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+        let code = VarInt::from_u32(CloseReason::Done.code());
+        self.quic.close(code, &[]);
+    }
+
     /// What a broken connection means here.
     pub(super) fn lost(&self, e: &ConnectionError) -> NetError {
         let peer = self.peer;
         let reason = match e {
+            ConnectionError::LocallyClosed if self.gone.load(Ordering::Relaxed) => LossReason::Gone,
             ConnectionError::LocallyClosed => return NetError::Closed,
             ConnectionError::ApplicationClosed(close) => return closed_by_peer(peer, close),
             ConnectionError::ConnectionClosed(close)
@@ -130,6 +142,7 @@ impl QuicConnection {
                 config: config.clone(),
                 partial: partial.clone(),
                 trusted: AtomicBool::new(false),
+                gone: AtomicBool::new(false),
                 stranger: Mutex::new(stranger),
                 started: Instant::now(),
                 arriving: tokio::sync::Mutex::new(None),
@@ -142,6 +155,10 @@ impl QuicConnection {
     #[must_use]
     pub fn rtt_us(&self) -> u64 {
         u64::try_from(self.shared.quic.rtt().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn weak(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.shared)
     }
 
     fn stream(

@@ -1,23 +1,25 @@
 //! The local endpoint: binds a UDP port, dials, and accepts within limits.
 
-use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{
-    ConnectError, ConnectionError, EndpointConfig, Incoming, MtuDiscoveryConfig, TransportConfig,
-    VarInt,
-};
-use tokio::net::UdpSocket;
+use quinn::{EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::accept::Acceptor;
 use super::connection::QuicConnection;
-use super::tls::{Credentials, SERVER_NAME, peer_of};
-use crate::limit::{Budget, Share};
+use super::failure::{bind_error, connect_error, dial_error, timed_out};
+use super::port::{port_closed, watch};
+use super::reset::ConnectionIds;
+use super::tls::{Credentials, SERVER_NAME, peer_of_connection};
+use crate::limit::Budget;
 use crate::{Address, CloseReason, Connection, Identity, NetConfig, NetError, PeerId, Transport};
+
+/// How often a dialled port is probed during the handshake.
+const PORT_PROBE: Duration = Duration::from_millis(250);
 
 /// Addresses tried for one DNS name.
 const RESOLVED_MAX: usize = 4;
@@ -27,12 +29,6 @@ const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
 /// Longest wait for the close messages of a closing endpoint.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
-
-/// QUIC's "connection refused" (RFC 9000 §20.1).
-const CODE_REFUSED: u64 = 0x2;
-
-/// TLS alert `no_application_protocol` as a QUIC error code.
-const CODE_ALPN: u64 = 0x178;
 
 /// A QUIC endpoint. Clones share it; it closes when the last one is dropped.
 #[derive(Debug, Clone)]
@@ -93,7 +89,9 @@ impl Quic {
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(credentials.server()?));
         server.transport_config(transport.clone());
         server.max_incoming(config.handshakes_max);
-        let mut endpoint_config = EndpointConfig::default();
+        let mut endpoint_config = EndpointConfig::new(Arc::new(credentials.reset_key()));
+        let ids = ConnectionIds::new()?;
+        endpoint_config.cid_generator(move || Box::new(ids.clone()));
         let payload = config.udp_payload_bytes_max.max(UDP_PAYLOAD_BYTES_MIN);
         let _ = endpoint_config.max_udp_payload_size(payload);
         let endpoint = quinn::Endpoint::new(
@@ -154,7 +152,7 @@ impl Quic {
         let outcome = tokio::select! {
             biased;
             outcome = timeout(wait, connecting) => outcome,
-            () = port_closed(remote) => {
+            () = port_closed(remote, PORT_PROBE) => {
                 return Err(NetError::Refused {
                     address: address.clone(),
                     reason: "nothing listens on this UDP port".into(),
@@ -174,6 +172,10 @@ impl Quic {
         let connection = QuicConnection::new(quic, peer, &inner.config, &inner.partial, None);
         // Whoever dials has chosen the peer.
         connection.trust();
+        if inner.config.port_watch_ms > 0 {
+            let every = Duration::from_millis(inner.config.port_watch_ms);
+            tokio::spawn(watch(connection.weak(), remote, every));
+        }
         Ok(connection)
     }
 
@@ -240,131 +242,6 @@ impl Transport for Quic {
     }
 }
 
-/// Resolves when the host answers that no socket has this port; otherwise never. QUIC stacks
-/// ignore the one-byte probe. A blocked answer costs nothing: the handshake's time limit decides.
-async fn port_closed(remote: SocketAddr) {
-    let any: SocketAddr = match remote {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let probe = async {
-        let socket = UdpSocket::bind(any).await?;
-        socket.connect(remote).await?;
-        socket.send(&[0]).await?;
-        socket.recv(&mut [0]).await
-    };
-    match probe.await {
-        Err(e) if e.kind() == ErrorKind::ConnectionRefused => {}
-        _ => std::future::pending().await,
-    }
-}
-
-/// Takes handshakes in, within limits.
-struct Acceptor {
-    config: Arc<NetConfig>,
-    partial: Budget,
-    handshakes: Budget,
-    connections: Budget,
-    peers: PeerCounts,
-    backlog: mpsc::Sender<QuicConnection>,
-}
-
-type PeerCounts = Arc<Mutex<HashMap<PeerId, usize>>>;
-
-impl Acceptor {
-    async fn run(self, endpoint: quinn::Endpoint) {
-        let acceptor = Arc::new(self);
-        while let Some(incoming) = endpoint.accept().await {
-            let Ok(handshake) = acceptor.handshakes.take(1) else {
-                incoming.ignore();
-                continue;
-            };
-            let crowded = acceptor.handshakes.used() * 2 > acceptor.config.handshakes_max;
-            if crowded && !incoming.remote_address_validated() && incoming.may_retry() {
-                // A spoofed source never returns the token; an honest one pays a round trip.
-                let _ = incoming.retry();
-                continue;
-            }
-            let Ok(slot) = acceptor.connections.take(1) else {
-                incoming.refuse();
-                continue;
-            };
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let from = incoming.remote_address();
-                if let Err(e) = acceptor.handshake(incoming, slot).await {
-                    tracing::debug!(%from, error = %e, "handshake refused");
-                }
-                drop(handshake);
-            });
-        }
-    }
-
-    async fn handshake(&self, incoming: Incoming, slot: Share) -> Result<(), NetError> {
-        let address = Address::Socket(incoming.remote_address());
-        let wait_ms = self.config.handshake_ms_max;
-        let connecting = incoming
-            .accept()
-            .map_err(|e| dial_error(&address, &e, wait_ms))?;
-        let quic = timeout(Duration::from_millis(wait_ms), connecting)
-            .await
-            .map_err(|_| timed_out(&address, wait_ms))?
-            .map_err(|e| dial_error(&address, &e, wait_ms))?;
-        let peer = peer_of_connection(&quic)?;
-        let slot = self.slot(peer, slot);
-        let busy = slot.is_none();
-        let connection = QuicConnection::new(quic, peer, &self.config, &self.partial, slot);
-        if busy {
-            connection.close(CloseReason::Busy);
-            return Err(NetError::Limit {
-                what: "connections of one peer",
-                max: self.config.connections_per_peer_max as u64,
-            });
-        }
-        self.backlog.try_send(connection).map_err(|e| {
-            e.into_inner().close(CloseReason::Busy);
-            NetError::Limit {
-                what: "connections waiting to be accepted",
-                max: self.config.accept_backlog_max as u64,
-            }
-        })
-    }
-
-    fn slot(&self, peer: PeerId, share: Share) -> Option<Slot> {
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = peers.entry(peer).or_default();
-        if *count >= self.config.connections_per_peer_max {
-            return None;
-        }
-        *count += 1;
-        Some(Slot {
-            peer,
-            peers: self.peers.clone(),
-            _share: share,
-        })
-    }
-}
-
-/// The place of one accepted connection among the endpoint's limits.
-#[derive(Debug)]
-pub(super) struct Slot {
-    peer: PeerId,
-    peers: PeerCounts,
-    _share: Share,
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = peers.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                peers.remove(&self.peer);
-            }
-        }
-    }
-}
-
 /// The smallest datagram that QUIC works with.
 const UDP_PAYLOAD_BYTES_MIN: u16 = 1200;
 
@@ -391,72 +268,4 @@ fn transport_config(config: &NetConfig) -> Result<TransportConfig, NetError> {
         .initial_rtt(Duration::from_micros(config.initial_rtt_us))
         .mtu_discovery_config(Some(mtu));
     Ok(t)
-}
-
-fn peer_of_connection(quic: &quinn::Connection) -> Result<PeerId, NetError> {
-    let chain = quic.peer_identity().and_then(|any| {
-        any.downcast::<Vec<quinn::rustls::pki_types::CertificateDer>>()
-            .ok()
-    });
-    match chain.as_deref().map(Vec::as_slice) {
-        Some([cert]) => peer_of(cert),
-        _ => Err(NetError::Handshake {
-            reason: "the peer showed no certificate".into(),
-        }),
-    }
-}
-
-fn bind_error(address: &Address, e: &std::io::Error) -> NetError {
-    NetError::Bind {
-        address: address.clone(),
-        reason: e.to_string(),
-    }
-}
-
-fn timed_out(address: &Address, wait_ms: u64) -> NetError {
-    NetError::ConnectTimeout {
-        address: address.clone(),
-        wait_ms,
-    }
-}
-
-fn connect_error(address: &Address, e: &ConnectError) -> NetError {
-    match e {
-        ConnectError::EndpointStopping => NetError::Closed,
-        ConnectError::InvalidRemoteAddress(_) => NetError::AddressInvalid {
-            text: address.to_string(),
-            reason: "this endpoint cannot dial it (port 0, or another address family)",
-        },
-        other => NetError::Handshake {
-            reason: other.to_string(),
-        },
-    }
-}
-
-/// What a failed handshake means.
-fn dial_error(address: &Address, e: &ConnectionError, wait_ms: u64) -> NetError {
-    let code = match e {
-        ConnectionError::TimedOut => return timed_out(address, wait_ms),
-        ConnectionError::LocallyClosed => return NetError::Closed,
-        ConnectionError::ConnectionClosed(c) => Some(u64::from(c.error_code)),
-        ConnectionError::TransportError(t) => Some(u64::from(t.code)),
-        _ => None,
-    };
-    let reason = match code {
-        Some(CODE_REFUSED) => {
-            return NetError::Refused {
-                address: address.clone(),
-                reason: "the node has reached its limit of connections; try later".into(),
-            };
-        }
-        Some(CODE_ALPN) => "the other side speaks another protocol version; update the older one",
-        _ => {
-            return NetError::Handshake {
-                reason: e.to_string(),
-            };
-        }
-    };
-    NetError::Handshake {
-        reason: reason.to_owned(),
-    }
 }

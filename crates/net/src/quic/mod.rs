@@ -10,8 +10,12 @@
 //! # Ok(()) }
 //! ```
 
+mod accept;
 mod connection;
 mod endpoint;
+mod failure;
+mod port;
+mod reset;
 mod stream;
 mod tls;
 

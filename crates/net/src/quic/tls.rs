@@ -18,6 +18,7 @@ use rustls::{
     PeerIncompatible, SignatureScheme,
 };
 
+use super::reset::ResetKey;
 use crate::{Identity, NetError, PeerId};
 
 /// Application protocol: the name and major version of docs/spec/wire.md.
@@ -43,6 +44,19 @@ pub(crate) fn peer_of(cert: &CertificateDer<'_>) -> Result<PeerId, NetError> {
             reason: "the certificate holds no ed25519 key",
         })
         .and_then(PeerId::checked)
+}
+
+/// The peer that a connection's handshake proved.
+pub(super) fn peer_of_connection(quic: &quinn::Connection) -> Result<PeerId, NetError> {
+    let chain = quic
+        .peer_identity()
+        .and_then(|any| any.downcast::<Vec<CertificateDer>>().ok());
+    match chain.as_deref().map(Vec::as_slice) {
+        Some([cert]) => peer_of(cert),
+        _ => Err(NetError::Handshake {
+            reason: "the peer showed no certificate".into(),
+        }),
+    }
 }
 
 /// This side's certificate and the settings that every handshake shares.
@@ -75,6 +89,11 @@ impl Credentials {
 
     pub(crate) fn peer_id(&self) -> PeerId {
         self.identity.peer_id()
+    }
+
+    /// The key of stateless resets, see [`ResetKey`].
+    pub(crate) fn reset_key(&self) -> ResetKey {
+        ResetKey::new(&self.identity)
     }
 
     fn key(&self) -> PrivateKeyDer<'static> {

@@ -28,7 +28,12 @@
 //! assert_ne!(trace(7), trace(8));
 //! ```
 
+mod connection;
+mod faults;
 mod node;
+mod parts;
+mod stream;
+mod wait;
 mod world;
 
 use std::collections::BTreeSet;
@@ -38,8 +43,11 @@ use std::time::Duration;
 use nesa_codec::Digest;
 use tokio::time::Instant;
 
-pub use node::{SimConnection, SimReceiver, SimSender, SimTransport};
-use world::{Broken, World};
+pub use connection::SimConnection;
+pub use node::SimTransport;
+use parts::Broken;
+pub use stream::{SimReceiver, SimSender};
+use world::World;
 
 use crate::{Address, Clock, Identity, LossReason, NetConfig, NetError};
 

@@ -1,136 +1,23 @@
 //! The state of a simulated network. All of it is behind one lock and changes only in the order in
 //! which a single-threaded runtime runs its tasks, so that a seed fixes everything.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use nesa_codec::{Digest, Hasher};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
-use tokio::sync::Notify;
 
+use super::parts::{Broken, Conn, Event, Item, Node, SimStream};
 use super::{Link, SimClock};
 use crate::limit::TokenBucket;
-use crate::{Address, Clock, CloseReason, Frame, LossReason, NetConfig, NetError, PeerId};
+use crate::{Address, Clock, CloseReason, Frame, NetConfig, NetError, PeerId};
 
 /// Tries after which even a very lossy link delivers.
 const RETRANSMITS_MAX: u32 = 10;
 
 /// Largest random payload of a hostile sender, in bytes.
 const GARBAGE_BYTES_MAX: u64 = 1024;
-
-/// What happened, for the trace.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Event {
-    Join = 1,
-    Restart,
-    Crash,
-    Close,
-    Block,
-    Unblock,
-    Cut,
-    Connect,
-    Accept,
-    Open,
-    AcceptStream,
-    Send,
-    Deliver,
-    Finish,
-    Reset,
-    Break,
-}
-
-/// How a connection ended for one side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Broken {
-    Here,
-    ByPeer(CloseReason),
-    Lost(LossReason),
-}
-
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) peer: PeerId,
-    pub(super) config: Arc<NetConfig>,
-    /// Counts restarts; handles of an earlier life are dead.
-    pub(super) life: u64,
-    pub(super) up: bool,
-    /// Connections that wait to be accepted.
-    pub(super) backlog: VecDeque<u64>,
-    pub(super) changed: Arc<Notify>,
-}
-
-#[derive(Debug)]
-pub(super) enum Item {
-    Frame(Frame),
-    Finish,
-    Reset(u32),
-}
-
-/// One direction of a stream.
-#[derive(Debug, Default)]
-pub(super) struct Pipe {
-    /// What is under way or unread, with its time of arrival.
-    pub(super) queue: VecDeque<(u64, Item)>,
-    pub(super) bytes: usize,
-    last_ms: u64,
-    /// The sender has sent its last item.
-    pub(super) ended: bool,
-    /// The receiver has met the end or is gone.
-    pub(super) read_out: bool,
-    /// The receiver wants no more.
-    pub(super) stopped: bool,
-}
-
-#[derive(Debug)]
-pub(super) struct SimStream {
-    pub(super) kind: u8,
-    pub(super) opener: usize,
-    /// Pipe 0 goes from the opener, pipe 1 to it.
-    pub(super) pipes: [Pipe; 2],
-}
-
-/// A connection; side 0 dialled, side 1 accepted.
-#[derive(Debug)]
-pub(super) struct Conn {
-    pub(super) nodes: [u32; 2],
-    pub(super) peers: [PeerId; 2],
-    pub(super) configs: [Arc<NetConfig>; 2],
-    pub(super) broken: [Option<Broken>; 2],
-    pub(super) trusted: [bool; 2],
-    pub(super) buckets: [TokenBucket; 2],
-    pub(super) streams: BTreeMap<u64, SimStream>,
-    /// Streams opened towards a side and not accepted yet, with their time of arrival.
-    pub(super) arriving: [VecDeque<(u64, u64)>; 2],
-    /// The side's handle is gone.
-    dropped: [bool; 2],
-    pub(super) changed: Arc<Notify>,
-}
-
-impl Conn {
-    /// The error that `side` meets, if the connection is over for it.
-    pub(super) fn error(&self, side: usize) -> Option<NetError> {
-        let peer = self.peers[1 - side];
-        self.broken[side].map(|b| match b {
-            Broken::Here => NetError::Closed,
-            Broken::Lost(reason) => NetError::Lost { peer, reason },
-            Broken::ByPeer(reason) => NetError::ClosedByPeer {
-                peer,
-                code: reason.code(),
-                reason: reason.text().to_owned(),
-            },
-        })
-    }
-
-    /// Streams that `side` opened and that still live.
-    pub(super) fn live_streams(&self, side: usize) -> usize {
-        self.streams.values().filter(|s| s.opener == side).count()
-    }
-
-    fn idle_ms(&self) -> u64 {
-        self.configs[0].idle_ms_max.min(self.configs[1].idle_ms_max)
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -140,8 +27,8 @@ pub(super) struct World {
     pub(super) links: BTreeMap<(u32, u32), Link>,
     pub(super) default_link: Link,
     /// Blocked directions, with the number of the partition that blocked them.
-    blocked: BTreeMap<(u32, u32), u64>,
-    partitions: u64,
+    pub(super) blocked: BTreeMap<(u32, u32), u64>,
+    pub(super) partitions: u64,
     pub(super) conns: BTreeMap<u64, Conn>,
     next_id: u64,
     pub(super) trace: Digest,
@@ -230,96 +117,6 @@ impl World {
         (node, 0)
     }
 
-    pub(super) fn restart(
-        &mut self,
-        node: u32,
-        peer: PeerId,
-        config: Arc<NetConfig>,
-    ) -> Result<u64, NetError> {
-        let address = Address::Simulated(node);
-        let Some(n) = self.nodes.get_mut(&node) else {
-            return Err(NetError::AddressInvalid {
-                text: address.to_string(),
-                reason: "no such node ever joined",
-            });
-        };
-        if n.up {
-            return Err(NetError::AddressInUse { address });
-        }
-        n.up = true;
-        n.life += 1;
-        n.peer = peer;
-        n.config = config;
-        let life = n.life;
-        self.note(Event::Restart, u64::from(node), life, &peer.0);
-        Ok(life)
-    }
-
-    /// Connections of others to `node` that outlived it: (id, the other's side, the other).
-    pub(super) fn orphans(&self, node: u32) -> Vec<(u64, usize, u32)> {
-        self.conns_of(node)
-            .filter(|(_, c, side)| c.broken[*side].is_some() && c.broken[1 - side].is_none())
-            .map(|(id, c, side)| (id, 1 - side, c.nodes[1 - side]))
-            .collect()
-    }
-
-    fn conns_of(&self, node: u32) -> impl Iterator<Item = (u64, &Conn, usize)> {
-        self.conns.iter().flat_map(move |(id, c)| {
-            [0, 1]
-                .into_iter()
-                .filter(move |side| c.nodes[*side] == node)
-                .map(move |side| (*id, c, side))
-        })
-    }
-
-    /// Takes a node down; gives its connections, by whose other side they still stand.
-    fn take_down(&mut self, node: u32) -> Vec<(u64, usize, u64)> {
-        let Some(n) = self.nodes.get_mut(&node) else {
-            return Vec::new();
-        };
-        n.up = false;
-        n.backlog.clear();
-        n.changed.notify_waiters();
-        let mine: Vec<_> = self
-            .conns_of(node)
-            .map(|(id, c, side)| (id, side, c.idle_ms()))
-            .collect();
-        for (id, side, _) in &mine {
-            self.break_side(*id, *side, Broken::Here);
-        }
-        mine.into_iter()
-            .map(|(id, side, idle_ms)| (id, 1 - side, idle_ms))
-            .collect()
-    }
-
-    pub(super) fn crash(&mut self, node: u32) -> Vec<(u64, usize, u64)> {
-        self.note(Event::Crash, u64::from(node), 0, &[]);
-        self.take_down(node)
-    }
-
-    /// As a crash, but with a goodbye: (id, other side, delay in ms).
-    pub(super) fn close_node(&mut self, node: u32) -> Vec<(u64, usize, u64)> {
-        self.note(Event::Close, u64::from(node), 0, &[]);
-        let mut goodbyes = self.take_down(node);
-        for (id, side, ms) in &mut goodbyes {
-            *ms = self.goodbye_ms(*id, *side);
-        }
-        goodbyes
-    }
-
-    /// How long a goodbye to `side` takes; on a blocked path silence has to do.
-    pub(super) fn goodbye_ms(&mut self, id: u64, side: usize) -> u64 {
-        let Some(c) = self.conns.get(&id) else {
-            return 0;
-        };
-        let (from, to) = (c.nodes[1 - side], c.nodes[side]);
-        if self.is_blocked(from, to) {
-            c.idle_ms()
-        } else {
-            self.delay_ms(from, to)
-        }
-    }
-
     pub(super) fn break_side(&mut self, id: u64, side: usize, how: Broken) {
         let Some(c) = self.conns.get_mut(&id) else {
             return;
@@ -346,60 +143,6 @@ impl World {
         let over = |c: &Conn| (0..2).all(|s| c.broken[s].is_some() && c.dropped[s]);
         if self.conns.get(&id).is_some_and(over) {
             self.conns.remove(&id);
-        }
-    }
-
-    /// Blocks directions; gives the connections concerned: (id, partition, idle limit in ms).
-    pub(super) fn block(&mut self, pairs: BTreeSet<(u32, u32)>) -> Vec<(u64, u64, u64)> {
-        self.partitions += 1;
-        let epoch = self.partitions;
-        for (a, b) in pairs {
-            if self.blocked.insert((a, b), epoch).is_none() {
-                self.note(Event::Block, u64::from(a), u64::from(b), &[]);
-            }
-        }
-        self.conns
-            .iter()
-            .filter(|(_, c)| self.blocked.get(&(c.nodes[0], c.nodes[1])) == Some(&epoch))
-            .map(|(id, c)| (*id, epoch, c.idle_ms()))
-            .collect()
-    }
-
-    pub(super) fn break_if_blocked(&mut self, id: u64, epoch: u64) {
-        let Some(c) = self.conns.get(&id) else {
-            return;
-        };
-        if self.blocked.get(&(c.nodes[0], c.nodes[1])) == Some(&epoch) {
-            for side in 0..2 {
-                self.break_side(id, side, Broken::Lost(LossReason::Idle));
-            }
-        }
-    }
-
-    pub(super) fn unblock(&mut self) {
-        self.blocked.clear();
-        self.note(Event::Unblock, 0, 0, &[]);
-        for c in self.conns.values() {
-            c.changed.notify_waiters();
-        }
-        for n in self.nodes.values() {
-            n.changed.notify_waiters();
-        }
-    }
-
-    pub(super) fn cut(&mut self, a: u32, b: u32) {
-        self.note(Event::Cut, u64::from(a), u64::from(b), &[]);
-        let between = |c: &Conn| c.nodes == [a, b] || c.nodes == [b, a];
-        let ids: Vec<_> = self
-            .conns
-            .iter()
-            .filter(|(_, c)| between(c))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ids {
-            for side in 0..2 {
-                self.break_side(id, side, Broken::Lost(LossReason::Reset));
-            }
         }
     }
 
