@@ -404,3 +404,49 @@ fn the_derivation_is_pinned() {
         "{seen}"
     );
 }
+
+/// For each vector of `sealed`, the one of `base` with the same magnitudes in another order.
+fn matched(base: &[Vec<i8>], sealed: &[Vec<i8>]) -> Vec<usize> {
+    let sorted = |v: &Vec<i8>| {
+        let mut v: Vec<u8> = v.iter().map(|w| w.unsigned_abs()).collect();
+        v.sort_unstable();
+        v
+    };
+    let base: Vec<Vec<u8>> = base.iter().map(sorted).collect();
+    let find = |v| base.iter().position(|b| *b == sorted(v)).unwrap();
+    sealed.iter().map(find).collect()
+}
+
+/// What the document says of a node with the base weights: one weight matrix gives all of `T` away.
+#[test]
+fn the_base_weights_give_the_row_map_away() {
+    let s = Shape {
+        dim: 64,
+        ffn: 96,
+        ..testing::shapes()[0].clone()
+    };
+    let m = model(&s, 31);
+    let key = key(31, &m);
+    let gate = |b: &Block| match &b.ffn {
+        Ffn::Gated { gate, .. } => gate.weight.chunks(s.dim).map(<[i8]>::to_vec).collect(),
+        Ffn::Plain { .. } => Vec::new(),
+    };
+    let columns = |rows: &[Vec<i8>]| {
+        let column = |j: usize| rows.iter().map(|r| r[j]).collect::<Vec<i8>>();
+        (0..s.dim).map(column).collect::<Vec<_>>()
+    };
+    let (base, sealed) = (gate(&m.blocks[0]), gate(&seal_all(&m, &key)[0]));
+    let rows = matched(&base, &sealed);
+    let cols = matched(&columns(&base), &columns(&sealed));
+    let flips = cols.iter().enumerate().map(|(j, &from)| {
+        let (row, seen) = (rows.iter().zip(&sealed))
+            .find(|(_, r)| r[j] != 0)
+            .expect("a column is not all zero");
+        (base[*row][from] < 0) != (seen[j] < 0)
+    });
+    let found = Map::new(cols.iter().map(|&c| c as u32).collect(), flips);
+    assert!(
+        found == row_map(&key, &s),
+        "EE would be stronger than documented"
+    );
+}
