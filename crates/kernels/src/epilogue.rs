@@ -31,12 +31,14 @@ pub enum Epilogue<'a> {
         /// Shape (n, rows).
         out: Panel<'a, i16>,
     },
-    /// `residual = clamp(clamp(residual) + round((y + bias) / D))`, clamps to [−max, max].
+    /// `residual = clamp(clamp(residual) + round(2^lift · (y + bias) / D))`, clamps to [−max, max].
     AddResidual {
         /// One divisor per matrix row.
         divisors: &'a Divisors,
         /// One bias per matrix row, in units of `y`.
         bias: Option<&'a [i64]>,
+        /// Binary places by which sums are raised, below 32; raised sums fit the product's width.
+        lift: u32,
         /// Clamp, in [0, [`RESIDUAL_MAX`]].
         max: i32,
         /// Shape (n, rows), read and written.
@@ -71,38 +73,54 @@ impl Epilogue<'_> {
         );
         let end = matrix.rows().min(blocks.end * BLOCK_ROWS);
         let width = end - end.min(blocks.start * BLOCK_ROWS);
-        let shape = match self {
+        self.check_scale(matrix.rows());
+        assert_eq!(
+            self.shape(),
+            (rows.n(), width),
+            "output panel is not (n, rows of the blocks)"
+        );
+    }
+
+    /// Shape of the panel.
+    fn shape(&self) -> (usize, usize) {
+        match self {
+            Self::Requantize { out, .. } => (out.n(), out.width()),
+            Self::AddResidual { residual, .. } => (residual.n(), residual.width()),
+            Self::RawI32(out) => (out.n(), out.width()),
+            Self::RawI64(out) => (out.n(), out.width()),
+        }
+    }
+
+    /// Checks constants of a matrix of `rows` rows.
+    fn check_scale(&self, rows: usize) {
+        let (divisors, bias) = match self {
             Self::Requantize {
                 divisors,
                 bias,
                 max,
-                out,
+                ..
             } => {
-                check_scale(matrix, divisors, *bias);
                 assert!(*max >= 0, "clamp {max} is negative");
-                (out.n(), out.width())
+                (divisors, bias)
             }
             Self::AddResidual {
                 divisors,
                 bias,
+                lift,
                 max,
-                residual,
+                ..
             } => {
-                check_scale(matrix, divisors, *bias);
-                assert!(
-                    (0..=RESIDUAL_MAX).contains(max),
-                    "clamp {max} is above 2^29 or negative"
-                );
-                (residual.n(), residual.width())
+                assert!(*lift < 32, "lift {lift} is beyond 31 places");
+                let range = 0..=RESIDUAL_MAX;
+                assert!(range.contains(max), "clamp {max} is above 2^29 or negative");
+                (divisors, bias)
             }
-            Self::RawI32(out) => (out.n(), out.width()),
-            Self::RawI64(out) => (out.n(), out.width()),
+            Self::RawI32(_) | Self::RawI64(_) => return,
         };
-        assert_eq!(
-            shape,
-            (rows.n(), width),
-            "output panel is not (n, rows of the blocks)"
-        );
+        assert_eq!(divisors.len(), rows, "one divisor per matrix row");
+        if let Some(bias) = bias {
+            assert_eq!(bias.len(), rows, "one bias per matrix row");
+        }
     }
 
     /// Consumes sums of 32 bits, one array for each batch row from `place.batch_row` on.
@@ -124,18 +142,24 @@ impl Epilogue<'_> {
 
     /// Consumes sums of 64 bits, one array for each batch row from `place.batch_row` on.
     pub(crate) fn emit_wide(&mut self, level: Level, place: Place, sums: &[[i64; BLOCK_ROWS]]) {
+        #[cfg(target_arch = "x86_64")]
+        let left = if level == Level::Avx512 && is_x86_feature_detected!("avx512ifma") {
+            // SAFETY: `Rows::prepare` only keeps a level that the processor runs, and IFMA was asked for.
+            unsafe { crate::avx512::wide::emit(self, place, sums) }
+        } else {
+            u32::MAX
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let left = u32::MAX;
         let _ = level;
         for (t, y) in sums.iter().enumerate() {
             let place = Place {
                 batch_row: place.batch_row + t,
                 ..place
             };
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `Rows::prepare` only keeps a level that the processor runs.
-            if level == Level::Avx512 && unsafe { crate::avx512::wide::emit(self, place, y) } {
-                continue;
+            if left >> t & 1 == 1 {
+                self.emit_plain(place, |i, bias| y[i].wrapping_add(bias));
             }
-            self.emit_plain(place, |i, bias| y[i].wrapping_add(bias));
         }
     }
 
@@ -163,6 +187,7 @@ impl Epilogue<'_> {
             Self::AddResidual {
                 divisors,
                 bias,
+                lift,
                 max,
                 residual,
             } => {
@@ -171,7 +196,7 @@ impl Epilogue<'_> {
                     .iter_mut()
                     .enumerate()
                 {
-                    let y = biased(i, bias.map_or(0, |bias| bias[row + i]));
+                    let y = biased(i, bias.map_or(0, |bias| bias[row + i])) << *lift;
                     let sum = i64::from(*out).clamp(-max, max);
                     let sum = sum.saturating_add(divisors.round_div(row + i, y));
                     *out = sum.clamp(-max, max) as i32;
@@ -191,9 +216,39 @@ impl Epilogue<'_> {
     }
 }
 
-fn check_scale(matrix: &PackedMatrix, divisors: &Divisors, bias: Option<&[i64]>) {
-    assert_eq!(divisors.len(), matrix.rows(), "one divisor per matrix row");
-    if let Some(bias) = bias {
-        assert_eq!(bias.len(), matrix.rows(), "one bias per matrix row");
+/// Hands to `epilogue` the sums `2^low_bits · high + low`, both of shape (n, rows): the product of a
+/// matrix and activations that were split in two limbs.
+///
+/// # Panics
+/// If shapes do not match: panel and sums are (n, rows), with one divisor and bias per row.
+pub fn finish_limbs(
+    level: Level,
+    (high, low): (&[i64], &[i64]),
+    low_bits: u32,
+    mut epilogue: Epilogue<'_>,
+) {
+    let level = level.or_best();
+    let (n, width) = epilogue.shape();
+    assert!(
+        high.len() == n * width && low.len() == n * width,
+        "limb sums are not (n, rows)"
+    );
+    epilogue.check_scale(width);
+    for batch_row in 0..n {
+        for row in (0..width).step_by(BLOCK_ROWS) {
+            let valid = BLOCK_ROWS.min(width - row);
+            let at = batch_row * width + row;
+            let mut y = [0i64; BLOCK_ROWS];
+            for ((y, high), low) in y.iter_mut().zip(&high[at..][..valid]).zip(&low[at..]) {
+                *y = (high << low_bits).wrapping_add(*low);
+            }
+            let place = Place {
+                batch_row,
+                row,
+                col: row,
+                valid,
+            };
+            epilogue.emit_wide(level, place, &[y]);
+        }
     }
 }

@@ -36,26 +36,35 @@ mod attention;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod dispatch;
 mod divisors;
 mod epilogue;
 mod float;
 mod level;
 mod matmul;
 mod memory;
+mod norm;
 mod packed;
 mod panel;
+mod rotate;
+mod rounding;
 mod rows;
 pub mod scalar;
+mod softmax;
 
 pub use attention::{dot_rows, dot_rows_multi, weighted_rows, weighted_rows_multi};
 pub use divisors::{Divisors, KernelError};
-pub use epilogue::{Epilogue, RESIDUAL_MAX};
+pub use epilogue::{Epilogue, RESIDUAL_MAX, finish_limbs};
 pub use float::gemm_f32;
 pub use level::{Level, ParseLevelError};
 pub use matmul::{Width, matmul, matmul_i32, matmul_i64};
+pub use norm::{NormScale, norm_row, sum_squares};
 pub use packed::{BLOCK_ROWS, COLS_MAX, PackedMatrix};
 pub use panel::Panel;
+pub use rotate::rotate;
+pub use rounding::{LIMB_BITS, TABLE_LEN, gated, gated_limbs, look_up, round_rows};
 pub use rows::Rows;
+pub use softmax::{EXP_LEN, softmax};
 
 #[cfg(test)]
 mod tests;

@@ -39,13 +39,12 @@ pub fn requantize(y: i64, bias: i64, divisor: u32, max: i16) -> i16 {
     round_div(y.wrapping_add(bias), divisor).clamp(-max, max) as i16
 }
 
-/// `clamp(clamp(residual) + round((y + bias) / D))`, both clamps to [−max, max].
+/// `clamp(clamp(residual) + round(y / D))`, both clamps to [−max, max], for a biased, raised sum `y`.
 #[must_use]
-pub fn add_residual(residual: i32, y: i64, bias: i64, divisor: u32, max: i32) -> i32 {
+pub fn add_residual(residual: i32, y: i64, divisor: u32, max: i32) -> i32 {
     let max = i64::from(max);
     let sum = i64::from(residual).clamp(-max, max);
-    sum.saturating_add(round_div(y.wrapping_add(bias), divisor))
-        .clamp(-max, max) as i32
+    sum.saturating_add(round_div(y, divisor)).clamp(-max, max) as i32
 }
 
 /// `out[t] = Σ_d q[d] · k[t][d]`, wrapping in 32 bits; `k` is (t, hd), hd = `q.len()`.
@@ -64,6 +63,24 @@ pub fn weighted_rows(p: &[i16], v: &[i16], out: &mut [i32]) {
             *out = out.wrapping_add(i32::from(p) * i32::from(v));
         }
     }
+}
+
+/// Probabilities of scores: see [`crate::softmax`].
+///
+/// # Panics
+/// If `exp` is shorter than [`crate::EXP_LEN`] or the divisor is zero.
+#[must_use]
+pub fn softmax(exp: &[u16], scores: &[i32], divisor: u32) -> Vec<i16> {
+    let max = i64::from(scores.iter().copied().max().unwrap_or(0));
+    let e = |&s: &i32| {
+        let z = round_div(max - i64::from(s), divisor).min(crate::EXP_LEN as i64 - 1);
+        u64::from(exp[z as usize])
+    };
+    let sum: u64 = scores.iter().map(e).sum();
+    let b = (64 - sum.leading_zeros()).saturating_sub(15);
+    let inv = (32_767 << (14 + b)) / sum.max(1);
+    let p = |s| ((e(s) * inv + (1 << (13 + b))) >> (14 + b)) as i16;
+    scores.iter().map(p).collect()
 }
 
 /// Lanes of the pinned floating-point sum.

@@ -6,6 +6,10 @@ use crate::{
     Width, dot_rows, dot_rows_multi, gemm_f32, matmul, matmul_i32, matmul_i64, weighted_rows,
     weighted_rows_multi,
 };
+use crate::{
+    EXP_LEN, LIMB_BITS, NormScale, TABLE_LEN, finish_limbs, gated, gated_limbs, look_up, norm_row,
+    rotate, round_rows, softmax, sum_squares,
+};
 
 /// A small seeded generator (splitmix64): the tests need no more.
 struct Seed(u64);
@@ -203,6 +207,12 @@ fn check_epilogues(
                 );
             }
         }
+        // Where |y + bias| may reach 2^31, 32 bits leave no place to raise it.
+        let lift = if width == Width::I64 {
+            rows as u32 % 3
+        } else {
+            0
+        };
         for max in [0, 1000, 1 << 26, RESIDUAL_MAX] {
             let mut out = old.clone();
             let residual = Panel::new(&mut out, n, rows);
@@ -210,13 +220,15 @@ fn check_epilogues(
             let epilogue = Epilogue::AddResidual {
                 divisors,
                 bias,
+                lift,
                 max,
                 residual,
             };
             matmul(&matrix, &batch, 0..matrix.blocks(), width, epilogue);
             for (i, &sum) in out.iter().enumerate() {
                 let (y, bias, d) = at(i);
-                let expected = scalar::add_residual(old[i], y, bias, d, max);
+                let raised = y.wrapping_add(bias) << lift;
+                let expected = scalar::add_residual(old[i], raised, d, max);
                 assert_eq!(
                     sum, expected,
                     "{level} {width:?} {} + ({y} + {bias}) / {d}",
@@ -413,4 +425,173 @@ fn levels_parse_and_are_ordered() {
     assert!(Level::Scalar < Level::Avx2 && Level::Avx2 < Level::Avx512);
     assert_eq!(Level::available().last(), Some(&Level::detect()));
     assert_eq!(Level::Scalar.checked(), Some(Level::Scalar));
+}
+
+#[test]
+fn limbs_finish_as_their_sum() {
+    let mut seed = Seed(9);
+    for (rows, n, bits) in [(1, 1, 20), (16, 2, 36), (37, 3, 50), (50, 1, 60)] {
+        let d = divisors(&mut seed, rows);
+        let divisors = Divisors::new(&d).unwrap();
+        let bias: Vec<i64> = (0..rows).map(|_| seed.within(1 << (bits - 12))).collect();
+        let high: Vec<i64> = (0..n * rows)
+            .map(|_| seed.within(1 << (bits - 14)))
+            .collect();
+        let low: Vec<i64> = (0..n * rows).map(|_| seed.within(1 << 24)).collect();
+        let old: Vec<i32> = (0..n * rows).map(|_| seed.within(1 << 29) as i32).collect();
+        for level in Level::available() {
+            let mut out = old.clone();
+            let epilogue = Epilogue::AddResidual {
+                divisors: &divisors,
+                bias: Some(&bias),
+                lift: 2,
+                max: RESIDUAL_MAX,
+                residual: Panel::new(&mut out, n, rows),
+            };
+            finish_limbs(level, (&high, &low), 12, epilogue);
+            for (i, &sum) in out.iter().enumerate() {
+                let y = ((high[i] << 12) + low[i] + bias[i % rows]) << 2;
+                let expected = scalar::add_residual(old[i], y, d[i % rows], RESIDUAL_MAX);
+                assert_eq!(sum, expected, "{level} {y}");
+            }
+        }
+    }
+}
+
+#[test]
+fn element_wise_steps_equal_their_definitions() {
+    let mut seed = Seed(10);
+    let table = seed.values(TABLE_LEN, 32_767);
+    let value = |x: i16| table[(i32::from(x) + 32_768) as usize];
+    for width in [1, 7, 64, 65, 200] {
+        let d = divisors(&mut seed, width);
+        let scale = Divisors::new(&d).unwrap();
+        let (gate, up) = (
+            seed.values(3 * width, 32_768),
+            seed.values(3 * width, 32_767),
+        );
+        let product = |i: usize, max: i64| {
+            let y = i64::from(value(gate[i])) * i64::from(up[i]);
+            scalar::round_div(y, d[i % width]).clamp(-max, max)
+        };
+        let sums: Vec<i32> = (0..width).map(|_| seed.next() as i32).collect();
+        for level in Level::available() {
+            let case = format!("{level} {width}");
+            let mut out = vec![0i16; 3 * width];
+            gated(level, &table, &scale, &gate, &up, 30_000, &mut out);
+            assert!(
+                (0..out.len()).all(|i| i64::from(out[i]) == product(i, 30_000)),
+                "{case}"
+            );
+            let (mut high, mut low) = (out.clone(), out.clone());
+            let max = 8_000_000;
+            gated_limbs(level, &table, &scale, &gate, &up, max, &mut high, &mut low);
+            for i in 0..out.len() {
+                let q = (i64::from(high[i]) << LIMB_BITS) + i64::from(low[i]);
+                assert_eq!(q, product(i, i64::from(max)), "{case}");
+                assert!(low[i] >= 0);
+            }
+            let mut looked = gate.clone();
+            look_up(level, &table, &mut looked);
+            assert!(
+                looked.iter().zip(&gate).all(|(&y, &x)| y == value(x)),
+                "{case}"
+            );
+            let first = width / 3;
+            let mut rounded = vec![0i16; width - first];
+            round_rows(level, &scale, first, &sums[first..], 9_000, &mut rounded);
+            for (i, &q) in rounded.iter().enumerate() {
+                let (y, d) = (sums[first + i], d[first + i]);
+                assert_eq!(
+                    q,
+                    scalar::requantize(i64::from(y), 0, d, 9_000),
+                    "{case} {y} / {d}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn softmax_equals_its_definition() {
+    let mut seed = Seed(11);
+    let exp: Vec<u16> = (0..EXP_LEN as u32)
+        .map(|i| (32_767 - (2 * i).min(32_767)) as u16)
+        .collect();
+    let d = divisors(&mut seed, 40);
+    let scale = Divisors::new(&d).unwrap();
+    for n in [1, 2, 63, 64, 65, 500, 3000] {
+        for (row, &d) in d.iter().enumerate() {
+            let spread = 1 + (i64::from(d) * 20_000).min((1 << 30) - 2);
+            let scores: Vec<i32> = (0..n).map(|_| seed.within(spread) as i32).collect();
+            let expected = scalar::softmax(&exp, &scores, d);
+            for level in Level::available() {
+                let mut probs = vec![7; n];
+                softmax(level, &exp, &scale, row, &scores, &mut probs);
+                assert!(probs == expected, "{level} n {n} divisor {d}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rotations_and_normalisations_equal_their_definitions() {
+    let mut seed = Seed(12);
+    for half in [1, 3, 8, 32, 40] {
+        let (cos, sin) = (seed.values(half, 1 << 14), seed.values(half, 1 << 14));
+        let row = seed.values(6 * half, 32_767);
+        for level in Level::available() {
+            let mut out = row.clone();
+            rotate(level, &cos, &sin, 2047, &mut out);
+            for (i, &y) in out.iter().enumerate() {
+                let (j, high) = (i % half, i / half % 2 == 1);
+                let (a, b) = if high {
+                    (i64::from(row[i]), -i64::from(row[i - half]))
+                } else {
+                    (i64::from(row[i]), i64::from(row[i + half]))
+                };
+                let sum = a * i64::from(cos[j]) - b * i64::from(sin[j]);
+                assert_eq!(y, scalar::requantize(sum, 0, 65_537, 2047), "{level} {i}");
+            }
+        }
+    }
+    for n in [1, 5, 33, 576] {
+        let x: Vec<i32> = (0..n)
+            .map(|_| seed.next() as i32 >> (seed.next() % 20))
+            .collect();
+        let squares: u128 = x.iter().map(|&v| u128::from(v.unsigned_abs()).pow(2)).sum();
+        let gain = seed.values(n, 32_767);
+        let bias: Vec<i32> = (0..n).map(|_| seed.within(1 << 20) as i32).collect();
+        for level in Level::available() {
+            assert_eq!(sum_squares(level, &x), squares, "{level} {n}");
+            for (scale, shift, bias, max) in [
+                (1, 0, &[][..], 2000),
+                (1, 0, &bias[..], 1 << 29),
+                (n as i64, -77, &bias[..], 30_000),
+            ] {
+                let norm = NormScale {
+                    scale,
+                    shift,
+                    r: 40_001,
+                    m: 36,
+                    gain: &gain,
+                    bias,
+                    max,
+                };
+                let mut out = vec![0; n];
+                // |u| below 2^26 keeps quotients within 31 bits.
+                let x: Vec<i32> = x.iter().map(|v| v >> 16).collect();
+                norm_row(level, &norm, &x, &mut out);
+                for (j, &y) in out.iter().enumerate() {
+                    let u = i128::from(scale * i64::from(x[j]) - shift);
+                    let y_exact = u * 40_001 * i128::from(gain[j]);
+                    let d = (1i128 << 36) - 1;
+                    let q = (y_exact.abs() + (d - 1) / 2) / d * y_exact.signum();
+                    let b = bias.get(j).map_or(0, |&b| i128::from(b));
+                    let expected = (q + b).clamp(-i128::from(max), i128::from(max));
+                    assert_eq!(i128::from(y), expected, "{level} {n} {j}");
+                }
+            }
+        }
+    }
 }

@@ -37,10 +37,12 @@ pub(crate) unsafe fn emit(epilogue: &mut Epilogue<'_>, place: Place, sums: &[[i3
         Epilogue::AddResidual {
             divisors,
             bias,
+            lift,
             max,
             residual,
         } => {
-            let scale = Scale::load(divisors, *bias, row, mask);
+            let mut scale = Scale::load(divisors, *bias, row, mask);
+            scale.lift = _mm_cvtsi32_si128(*lift as i32);
             for (t, y) in sums.iter().enumerate() {
                 // |q| beyond 2·max saturates whatever the residual is, and 3·max fits 32 bits.
                 let q = clamp(scale.round_div(y), 2 * *max);
@@ -71,6 +73,7 @@ pub(crate) unsafe fn emit(epilogue: &mut Epilogue<'_>, place: Place, sums: &[[i3
 /// Bias and divisors of 16 rows; even and odd lanes are multiplied apart, in 64 bits.
 struct Scale {
     bias: __m512i,
+    lift: __m128i,
     offset: __m512i,
     magic: [__m512i; 2],
     shift: [__m512i; 2],
@@ -90,19 +93,20 @@ impl Scale {
         let even_shift = _mm512_and_si512(shift, _mm512_set1_epi64(0xffff_ffff));
         Self {
             bias: load_bias(bias, row, mask),
+            lift: _mm_setzero_si128(),
             offset: load(&divisors.offset),
             magic: [magic, _mm512_srli_epi64::<32>(magic)],
             shift: [even_shift, _mm512_srli_epi64::<32>(shift)],
         }
     }
 
-    /// `round((y + bias) / D)`: `n = |y + bias| + offset`, `⌊n · magic / 2^shift⌋`, and the sign.
+    /// `round(y' / D)` for `y' = 2^lift · (y + bias)`: `n = |y'| + offset`, `⌊n · magic / 2^shift⌋`, and the sign.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
     fn round_div(&self, y: &[i32; BLOCK_ROWS]) -> __m512i {
         // SAFETY: `y` holds 16 values.
         let y = unsafe { _mm512_loadu_epi32(y.as_ptr()) };
-        let y = _mm512_add_epi32(y, self.bias);
+        let y = _mm512_sll_epi32(_mm512_add_epi32(y, self.bias), self.lift);
         let n = _mm512_add_epi32(_mm512_abs_epi32(y), self.offset);
         let even = _mm512_srlv_epi64(_mm512_mul_epu32(n, self.magic[0]), self.shift[0]);
         let n = _mm512_srli_epi64::<32>(n);
@@ -135,7 +139,7 @@ fn load_bias(bias: Option<&[i64]>, row: usize, mask: u16) -> __m512i {
 /// Clamps to [−max, max].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn clamp(value: __m512i, max: i32) -> __m512i {
+pub(super) fn clamp(value: __m512i, max: i32) -> __m512i {
     let value = _mm512_max_epi32(value, _mm512_set1_epi32(-max));
     _mm512_min_epi32(value, _mm512_set1_epi32(max))
 }

@@ -1,25 +1,22 @@
-//! Epilogues on 16 sums of 64 bits at a time.
-//!
-//! The division is one of floating point, and yet exact: for integers `n < 2^53` and `D`, `n / D` is
-//! at least `1 / D` below the next integer unless it is one, while its rounding moves it by at most
-//! `n / D · 2^-53`, which is less. So the truncated rounded quotient is `⌊n / D⌋`.
+//! Epilogues on 16 sums of 64 bits at a time, divided by 52-bit multiplications (IFMA).
 
 use std::arch::x86_64::*;
 
-use crate::divisors::Divisors;
+use crate::divisors::{Divisors, WIDE_LIMIT};
 use crate::epilogue::{Epilogue, Place};
 use crate::packed::BLOCK_ROWS;
 
-/// Consumes the sums of one batch row, unless that takes more than 53 bits or no rounding: false then.
+/// Consumes the sums of one row block, 16 for each batch row from `place.batch_row` on, except rows with
+/// a sum of more than 52 bits and sums that are kept as they are; bit `t` says that row `t` is left.
 ///
 /// # Safety
-/// The processor must run AVX-512 F, BW, VL and DQ, and `Epilogue::check` must have passed.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+/// The processor must run AVX-512 F, BW, VL, DQ, VNNI and IFMA, and `Epilogue::check` must have passed.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512ifma")]
 pub(crate) unsafe fn emit(
     epilogue: &mut Epilogue<'_>,
     place: Place,
-    y: &[i64; BLOCK_ROWS],
-) -> bool {
+    sums: &[[i64; BLOCK_ROWS]],
+) -> u32 {
     let Place {
         batch_row,
         row,
@@ -27,6 +24,7 @@ pub(crate) unsafe fn emit(
         valid,
     } = place;
     let mask = u16::MAX >> (BLOCK_ROWS - valid);
+    let mut left = 0;
     match epilogue {
         Epilogue::Requantize {
             divisors,
@@ -34,97 +32,125 @@ pub(crate) unsafe fn emit(
             max,
             out,
         } => {
-            let Some(q) = round_div(y, divisors, *bias, row, mask) else {
-                return false;
-            };
+            let scale = Scale::load(divisors, *bias, 0, row, mask);
             let max = i64::from(*max);
-            let q = narrow(q.map(|q| clamp(q, max)));
-            let out = &mut out.row(batch_row)[col..][..valid];
-            let q = _mm512_cvtepi32_epi16(q);
-            // SAFETY: the mask has one bit for each element of `out`.
-            unsafe { _mm256_mask_storeu_epi16(out.as_mut_ptr(), mask, q) };
+            for (t, y) in sums.iter().enumerate() {
+                let Some(q) = scale.round_div(y) else {
+                    left |= 1 << t;
+                    continue;
+                };
+                let q = _mm512_cvtepi32_epi16(narrow(q.map(|q| clamp(q, max))));
+                let out = &mut out.row(batch_row + t)[col..][..valid];
+                // SAFETY: the mask has one bit for each element of `out`.
+                unsafe { _mm256_mask_storeu_epi16(out.as_mut_ptr(), mask, q) };
+            }
         }
         Epilogue::AddResidual {
             divisors,
             bias,
+            lift,
             max,
             residual,
         } => {
-            let Some(q) = round_div(y, divisors, *bias, row, mask) else {
-                return false;
-            };
-            let max = i64::from(*max);
-            let out = &mut residual.row(batch_row)[col..][..valid];
-            // SAFETY: the mask has one bit for each element of `out`.
-            let old = unsafe { _mm512_maskz_loadu_epi32(mask, out.as_ptr()) };
-            let old = [
-                _mm512_castsi512_si256(old),
-                _mm512_extracti64x4_epi64::<1>(old),
-            ];
-            let mut sums = q;
-            for (sum, old) in sums.iter_mut().zip(old) {
-                let old = clamp(_mm512_cvtepi32_epi64(old), max);
-                *sum = clamp(_mm512_add_epi64(old, *sum), max);
+            let scale = Scale::load(divisors, *bias, *lift, row, mask);
+            for (t, y) in sums.iter().enumerate() {
+                let Some(q) = scale.round_div(y) else {
+                    left |= 1 << t;
+                    continue;
+                };
+                // |q| beyond 2·max saturates whatever the residual is, and 3·max fits 32 bits.
+                let q = narrow(q.map(|q| clamp(q, 2 * i64::from(*max))));
+                let out = &mut residual.row(batch_row + t)[col..][..valid];
+                // SAFETY: the mask has one bit for each element of `out`.
+                let old = unsafe { _mm512_maskz_loadu_epi32(mask, out.as_ptr()) };
+                let old = super::epilogue::clamp(old, *max);
+                let sum = super::epilogue::clamp(_mm512_add_epi32(old, q), *max);
+                // SAFETY: as above.
+                unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, sum) };
             }
-            // SAFETY: as above.
-            unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, narrow(sums)) };
         }
-        Epilogue::RawI32(_) | Epilogue::RawI64(_) => return false,
+        Epilogue::RawI32(_) | Epilogue::RawI64(_) => left = u32::MAX,
     }
-    true
+    left
 }
 
-/// `round((y + bias) / D)` for 16 rows from `row` on, if all fit 52 bits.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn round_div(
-    y: &[i64; BLOCK_ROWS],
-    divisors: &Divisors,
-    bias: Option<&[i64]>,
-    row: usize,
-    mask: u16,
-) -> Option<[__m512i; 2]> {
-    let divisors = &divisors.divisor[row..][..BLOCK_ROWS];
-    let mut quotients = [_mm512_setzero_si512(); 2];
-    for (half, quotient) in quotients.iter_mut().enumerate() {
-        let start = 8 * half;
-        // SAFETY: `y` and `divisors` hold 8 values from `start` on.
-        let (y, d) = unsafe {
-            let d = _mm256_loadu_epi32(divisors.as_ptr().add(start).cast());
-            (
-                _mm512_loadu_epi64(y.as_ptr().add(start)),
-                _mm512_cvtepu32_epi64(d),
-            )
+/// Bias and divisors of 16 rows, 8 in each vector.
+struct Scale {
+    bias: [__m512i; 2],
+    lift: __m128i,
+    offset: [__m512i; 2],
+    magic: [__m512i; 2],
+    shift: [__m512i; 2],
+}
+
+impl Scale {
+    /// Loads 16 rows from `row` on; the mask selects those that exist.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512ifma")]
+    fn load(divisors: &Divisors, bias: Option<&[i64]>, lift: u32, row: usize, mask: u16) -> Self {
+        let words = |values: &[u32]| {
+            let (halves, _) = values[row..][..BLOCK_ROWS].as_chunks::<8>();
+            [0, 1].map(|half: usize| {
+                // SAFETY: the chunk holds 8 values.
+                unsafe { _mm512_cvtepu32_epi64(_mm256_loadu_epi32(halves[half].as_ptr().cast())) }
+            })
         };
-        let y = _mm512_add_epi64(y, load_bias(bias, row, mask, start));
-        let n = _mm512_add_epi64(_mm512_abs_epi64(y), _mm512_srli_epi64::<1>(d));
-        if _mm512_cmpge_epu64_mask(n, _mm512_set1_epi64(1 << 52)) != 0 {
-            return None;
+        let (magic, _) = divisors.wide_magic[row..][..BLOCK_ROWS].as_chunks::<8>();
+        // SAFETY: each chunk holds 8 values.
+        let magic =
+            [0, 1].map(|half: usize| unsafe { _mm512_loadu_epi64(magic[half].as_ptr().cast()) });
+        Self {
+            bias: load_bias(bias, row, mask),
+            lift: _mm_cvtsi32_si128(lift as i32),
+            offset: words(&divisors.wide_offset),
+            magic,
+            shift: words(&divisors.wide_shift),
         }
-        let q = _mm512_div_pd(_mm512_cvtepi64_pd(n), _mm512_cvtepi64_pd(d));
-        let q = _mm512_cvttpd_epi64(q);
-        *quotient = _mm512_mask_sub_epi64(q, _mm512_movepi64_mask(y), _mm512_setzero_si512(), q);
     }
-    Some(quotients)
+
+    /// `round(2^lift · (y + bias) / D)`, if all fit 52 bits.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512ifma")]
+    fn round_div(&self, y: &[i64; BLOCK_ROWS]) -> Option<[__m512i; 2]> {
+        let (zero, limit) = (_mm512_setzero_si512(), _mm512_set1_epi64(WIDE_LIMIT as i64));
+        let mut quotients = [zero; 2];
+        let mut large = 0;
+        let (halves, _) = y.as_chunks::<8>();
+        for (half, quotient) in quotients.iter_mut().enumerate() {
+            // SAFETY: the chunk holds 8 values.
+            let y = unsafe { _mm512_loadu_epi64(halves[half].as_ptr()) };
+            let y = _mm512_sll_epi64(_mm512_add_epi64(y, self.bias[half]), self.lift);
+            let n = _mm512_add_epi64(_mm512_abs_epi64(y), self.offset[half]);
+            large |= _mm512_cmpge_epu64_mask(n, limit);
+            let q = _mm512_madd52hi_epu64(zero, n, self.magic[half]);
+            let q = _mm512_srlv_epi64(q, self.shift[half]);
+            *quotient = _mm512_mask_sub_epi64(q, _mm512_movepi64_mask(y), zero, q);
+        }
+        (large == 0).then_some(quotients)
+    }
 }
 
-/// Biases of the 8 rows `row + start ..`; the mask selects those of 16 that exist.
+/// Biases of 16 rows from `row` on; the mask selects those that exist.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn load_bias(bias: Option<&[i64]>, row: usize, mask: u16, start: usize) -> __m512i {
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512ifma")]
+fn load_bias(bias: Option<&[i64]>, row: usize, mask: u16) -> [__m512i; 2] {
     let Some(bias) = bias else {
-        return _mm512_setzero_si512();
+        return [_mm512_setzero_si512(); 2];
     };
     let bias = &bias[row..][..mask.count_ones() as usize];
-    let mask = (mask >> start) as u8;
     // SAFETY: the mask has one bit for each element of `bias`; masked-out elements are not read, and
     // `wrapping_add` may leave the slice.
-    unsafe { _mm512_maskz_loadu_epi64(mask, bias.as_ptr().wrapping_add(start)) }
+    unsafe {
+        [
+            _mm512_maskz_loadu_epi64(mask as u8, bias.as_ptr()),
+            _mm512_maskz_loadu_epi64((mask >> 8) as u8, bias.as_ptr().wrapping_add(8)),
+        ]
+    }
 }
 
 /// The low 32 bits of 16 values.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512ifma")]
 fn narrow(values: [__m512i; 2]) -> __m512i {
     let (low, high) = (
         _mm512_cvtepi64_epi32(values[0]),
@@ -135,7 +161,7 @@ fn narrow(values: [__m512i; 2]) -> __m512i {
 
 /// Clamps to [−max, max].
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512ifma")]
 fn clamp(value: __m512i, max: i64) -> __m512i {
     let value = _mm512_max_epi64(value, _mm512_set1_epi64(-max));
     _mm512_min_epi64(value, _mm512_set1_epi64(max))
