@@ -1,5 +1,6 @@
 //! What the gateway asks of whatever computes the answers.
 
+use std::fmt;
 use std::future::Future;
 use tokio::sync::{mpsc, watch};
 
@@ -70,13 +71,24 @@ pub struct ChatRequest {
     pub seed: Option<u64>,
 }
 
-/// One message of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One message of a conversation. Its `Debug` shows the length only: prompts stay out of logs.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     /// Who speaks.
     pub role: Role,
     /// What they say; text parts are joined without a separator.
     pub content: String,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Message({}, {} bytes)",
+            self.role.name(),
+            self.content.len()
+        )
+    }
 }
 
 /// Who speaks in a message.
@@ -224,4 +236,28 @@ impl Cancel {
 #[derive(Debug)]
 pub struct CancelGuard {
     _sender: watch::Sender<()>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn cancel_fires_when_its_guard_is_dropped() {
+        let (guard, cancel) = Cancel::new();
+        let fired = cancel.cancelled();
+        assert!(!cancel.is_cancelled());
+        drop(guard);
+        assert!(cancel.is_cancelled());
+        fired.await;
+    }
+
+    #[test]
+    fn prompts_stay_out_of_logs() {
+        let message = Message {
+            role: Role::User,
+            content: "my secret".into(),
+        };
+        assert_eq!(format!("{message:?}"), "Message(user, 9 bytes)");
+    }
 }

@@ -154,6 +154,7 @@ fn http(limits: &Limits) -> http1::Builder {
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_wait)
         .max_headers(limits.headers_max)
+        .max_header_size(limits.head_bytes_max)
         .max_buf_size(limits.head_bytes_max.max(8 << 10));
     builder
 }

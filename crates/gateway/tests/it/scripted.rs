@@ -141,8 +141,8 @@ pub(crate) fn started() -> Step {
 /// Limits with short waits, so that tests of them are quick.
 pub(crate) fn limits() -> Limits {
     let mut limits = Limits::local();
-    limits.event_wait = Duration::from_millis(400);
-    limits.ping_every = Duration::from_millis(100);
+    limits.event_wait = Duration::from_millis(800);
+    limits.ping_every = Duration::from_millis(50);
     limits.body_wait = Duration::from_millis(300);
     limits.drain_wait = Duration::from_millis(300);
     limits
@@ -203,9 +203,9 @@ pub(crate) fn check_error(status: StatusCode, expected: u16, body: &Value, code:
     assert!(body["error"]["type"].is_string());
 }
 
-/// Waits until `condition` holds, at most two seconds.
+/// Waits until `condition` holds, at most ten seconds.
 pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..200 {
+    for _ in 0..1000 {
         if condition() {
             return;
         }

@@ -167,7 +167,11 @@ async fn slow_and_oversized_heads_are_cut_off() {
 async fn shutdown_lets_answers_end_and_cuts_those_that_do_not() {
     let pause = Step::Sleep(Duration::from_millis(100));
     let scripted = Scripted::new(vec![say("first"), pause, done()]);
-    let server = serve(&scripted, limits()).await;
+    let patient = Limits {
+        drain_wait: Duration::from_secs(20),
+        ..limits()
+    };
+    let server = serve(&scripted, patient).await;
     let mut socket = ask(server.address, true).await;
     read_until(&mut socket, "first").await;
     server.stop.send(()).unwrap();
