@@ -1,6 +1,6 @@
 //! Hide a model and its activations: the equivariant rewrite under a deployment key.
 //!
-//! [`seal`] turns a model into another one that computes on hidden rows and gives hidden rows, bit
+//! [`seal()`] turns a model into another one that computes on hidden rows and gives hidden rows, bit
 //! for bit: `sealed(T x) = T model(x)`. Nodes hold the sealed model only. The client, who holds the
 //! key, hides embedded rows with a [`RowKey`] and reveals what comes back.
 //!
