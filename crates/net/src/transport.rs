@@ -128,7 +128,8 @@ pub trait Connection: Clone + Send + Sync + 'static {
     /// serve this peer, such as an admitted session. Connections dialled from here start trusted.
     fn trust(&self);
 
-    /// Closes the connection now; frames in flight may be lost.
+    /// Closes the connection now; frames in flight may be lost. The goodbye is sent once: a peer
+    /// that misses it meets [`NetError::Lost`] instead of [`NetError::ClosedByPeer`].
     fn close(&self, reason: CloseReason);
 
     /// Waits until the connection ends, and says why.

@@ -57,18 +57,28 @@ async fn laws<T: Transport>(a: T, b: T) {
     // The last handle says goodbye.
     let (near, far) = tokio::join!(a.connect(&address, None), b.accept());
     let (near, far) = (near.unwrap(), far.unwrap());
+    greet(&near, &far).await;
     drop(near);
-    assert!(matches!(
-        far.closed().await,
-        NetError::ClosedByPeer { code: 0, .. }
-    ));
+    let e = far.closed().await;
+    assert!(matches!(e, NetError::ClosedByPeer { code: 0, .. }), "{e}");
 
     let (near, far) = tokio::join!(a.connect(&address, None), b.accept());
-    let (near, _far) = (near.unwrap(), far.unwrap());
+    let (near, far) = (near.unwrap(), far.unwrap());
+    greet(&near, &far).await;
     b.close().await;
     assert_eq!(b.accept().await.err(), Some(NetError::Closed));
     let e = near.closed().await;
     assert!(matches!(e, NetError::ClosedByPeer { code: 1, .. }), "{e}");
+}
+
+/// One frame there and back, after which both sides know that the connection stands.
+async fn greet<C: Connection>(near: &C, far: &C) {
+    let mut x = near.open(KIND).await.unwrap();
+    x.send(Frame::new(1, "hello")).await.unwrap();
+    let mut y = far.accept_stream().await.unwrap();
+    let hello = y.recv().await.unwrap().unwrap();
+    y.send(hello).await.unwrap();
+    assert_eq!(x.recv().await, Ok(Some(Frame::new(1, "hello"))));
 }
 
 async fn streams<C: Connection>(near: &C, far: &C) {

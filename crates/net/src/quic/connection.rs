@@ -16,6 +16,9 @@ use crate::{Address, CloseReason, Connection, LossReason, NetConfig, NetError, P
 /// Longest closing text taken from a peer.
 const CLOSE_TEXT_BYTES_MAX: usize = 256;
 
+/// QUIC's `APPLICATION_ERROR`: an application closed before the handshake was confirmed.
+const CODE_APPLICATION: u64 = 0xc;
+
 /// First code of TLS alerts among QUIC's error codes (RFC 9001 §4.8).
 const CRYPTO_ERRORS: std::ops::Range<u64> = 0x100..0x200;
 
@@ -94,6 +97,16 @@ impl Shared {
             {
                 return NetError::Handshake {
                     reason: format!("{peer} refused this side's identity: {e}"),
+                };
+            }
+            // An early close cannot carry the application's code yet (RFC 9000 §10.2.3).
+            ConnectionError::ConnectionClosed(close)
+                if u64::from(close.error_code) == CODE_APPLICATION =>
+            {
+                return NetError::ClosedByPeer {
+                    peer,
+                    code: CloseReason::Done.code(),
+                    reason: "closed while the connection was being made".to_owned(),
                 };
             }
             ConnectionError::TimedOut => LossReason::Idle,
