@@ -6,6 +6,7 @@ use nesa_checkpoint::Checkpoint;
 use nesa_kernels::Level;
 use nesa_model::block::Common;
 use nesa_model::engine::{PackedHead, Span};
+use nesa_model::manifest::Pooling;
 use nesa_model::spec::{LOGIT_UNIT, Shape};
 use nesa_model::{Block, Engine, ModelError, Shard, Vocabulary};
 
@@ -124,11 +125,15 @@ impl FloatModel {
     }
 }
 
-fn log_softmax(logits: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
-    let max = logits.clone().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = logits.clone().map(|v| (v - max).exp()).sum();
+/// Rows whose logits are held at once: enough to read the head's weights rarely.
+const LOGIT_ROWS: usize = 32;
+
+/// Subtracts the logarithm of the sum of exponentials, in place.
+fn log_softmax(logits: &mut [f64]) {
+    let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = logits.iter().map(|v| (v - max).exp()).sum();
     let log = sum.ln() + max;
-    logits.map(|v| v - log).collect()
+    logits.iter_mut().for_each(|v| *v -= log);
 }
 
 fn top(v: &[f64]) -> usize {
@@ -161,23 +166,39 @@ impl Agreement {
         let x = float.rows(ids);
         let y = int.rows(engine, ids)?;
         let (fd, id) = (float.dim(), int.shard.shape().dim);
-        for (t, &next) in ids.iter().enumerate().skip(1) {
-            let f = float.logits(&x[(t - 1) * fd..t * fd]);
-            let q = engine.logits(head, &y[(t - 1) * id..t * id]);
-            let p = log_softmax(f.iter().map(|&v| f64::from(v)));
-            let unit = f64::from(LOGIT_UNIT);
-            let q = log_softmax(q.iter().map(|&v| f64::from(v) / unit));
-            self.tokens += 1;
-            self.float_nats -= p[next as usize];
-            self.int_nats -= q[next as usize];
-            self.kl_nats += p
-                .iter()
-                .zip(&q)
-                .map(|(p, q)| p.exp() * (p - q))
-                .sum::<f64>();
-            self.same_top += usize::from(top(&p) == top(&q));
+        let vocab = int.shard.shape().vocab;
+        let unit = f64::from(LOGIT_UNIT);
+        let (mut p, mut q) = (Vec::with_capacity(vocab), Vec::with_capacity(vocab));
+        let rows = x.chunks(LOGIT_ROWS * fd).zip(y.chunks(LOGIT_ROWS * id));
+        let mut next = ids.iter().skip(1);
+        for (x, y) in rows {
+            let (f, i) = (float.logits(x), engine.logits(head, y));
+            for (f, i) in f.chunks_exact(vocab).zip(i.chunks_exact(vocab)) {
+                // The last row predicts a token beyond the sequence.
+                let Some(&next) = next.next() else { break };
+                p.clear();
+                p.extend(f.iter().map(|&v| f64::from(v)));
+                q.clear();
+                q.extend(i.iter().map(|&v| f64::from(v) / unit));
+                self.add_row(&mut p, &mut q, next as usize);
+            }
         }
         Ok(())
+    }
+
+    /// Adds one prediction: logits (vocab) of the float and the integer model, in nats.
+    fn add_row(&mut self, p: &mut [f64], q: &mut [f64], next: usize) {
+        log_softmax(p);
+        log_softmax(q);
+        self.tokens += 1;
+        self.float_nats -= p[next];
+        self.int_nats -= q[next];
+        self.kl_nats += p
+            .iter()
+            .zip(&*q)
+            .map(|(p, q)| p.exp() * (p - q))
+            .sum::<f64>();
+        self.same_top += usize::from(top(p) == top(q));
     }
 
     /// Joins the counts of two parts of a text.
@@ -213,4 +234,112 @@ pub fn agreement(
             Ok(a)
         })
         .try_reduce(Agreement::default, |a, b| Ok(a.join(b)))
+}
+
+/// How close two encoders are on a list of sentences.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Similarity {
+    /// Sentences compared.
+    pub sentences: usize,
+    /// Smallest cosine between the two vectors of one sentence.
+    pub cosine_min: f64,
+    /// Cosines, summed.
+    pub cosine_sum: f64,
+}
+
+impl Default for Similarity {
+    fn default() -> Self {
+        Self {
+            sentences: 0,
+            cosine_min: 1.0,
+            cosine_sum: 0.0,
+        }
+    }
+}
+
+impl Similarity {
+    /// Adds a sentence whose vectors have this cosine.
+    #[must_use]
+    pub fn with(self, cosine: f64) -> Self {
+        Self {
+            sentences: self.sentences + 1,
+            cosine_min: self.cosine_min.min(cosine),
+            cosine_sum: self.cosine_sum + cosine,
+        }
+    }
+
+    /// Joins two parts of a list.
+    #[must_use]
+    pub fn join(self, o: Self) -> Self {
+        Self {
+            sentences: self.sentences + o.sentences,
+            cosine_min: self.cosine_min.min(o.cosine_min),
+            cosine_sum: self.cosine_sum + o.cosine_sum,
+        }
+    }
+
+    /// Mean cosine; 1 where nothing was compared.
+    #[must_use]
+    pub fn cosine_mean(&self) -> f64 {
+        if self.sentences == 0 {
+            1.0
+        } else {
+            self.cosine_sum / self.sentences as f64
+        }
+    }
+}
+
+/// One vector (dim) from rows (n, dim).
+fn pool(rows: &[f64], dim: usize, pooling: Pooling) -> Vec<f64> {
+    if pooling == Pooling::First {
+        return rows[..dim.min(rows.len())].to_vec();
+    }
+    let mut sum = vec![0.0; dim];
+    for row in rows.chunks_exact(dim) {
+        sum.iter_mut().zip(row).for_each(|(s, v)| *s += v);
+    }
+    sum
+}
+
+/// The cosine of two vectors; 0 where one of them is zero.
+#[must_use]
+pub fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let length = (dot(a, a) * dot(b, b)).sqrt();
+    if length > 0.0 {
+        dot(a, b) / length
+    } else {
+        0.0
+    }
+}
+
+/// Runs both encoders over `sentences` (token ids) and calls `done` after each.
+///
+/// # Errors
+/// [`CompileError`] when the integer model refuses a sentence.
+pub fn similarity(
+    float: &FloatModel,
+    int: &Whole,
+    pooling: Pooling,
+    sentences: &[Vec<u32>],
+    done: &(dyn Fn() + Sync),
+) -> Result<Similarity, CompileError> {
+    use rayon::prelude::*;
+    let dim = float.dim();
+    let one = |ids: &Vec<u32>| {
+        let mut engine = Engine::new(Level::detect(), 1);
+        let x: Vec<f64> = float.rows(ids).into_iter().map(f64::from).collect();
+        let y: Vec<f64> = int
+            .rows(&mut engine, ids)?
+            .into_iter()
+            .map(f64::from)
+            .collect();
+        done();
+        Ok(cosine(&pool(&x, dim, pooling), &pool(&y, dim, pooling)))
+    };
+    sentences
+        .par_iter()
+        .map(one)
+        .try_fold(Similarity::default, |s, c| c.map(|c| s.with(c)))
+        .try_reduce(Similarity::default, |a, b| Ok(a.join(b)))
 }
