@@ -1,0 +1,43 @@
+//! `nesa model …`.
+
+mod compare;
+mod eval;
+mod install;
+mod list;
+mod show;
+
+use crate::{Context, Failure};
+
+/// Get, list, inspect, measure and remove models.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Model {
+    /// Download a model by name and compile it
+    Pull(install::Pull),
+    /// Compile a Hugging Face folder or a GGUF file
+    Import(install::Import),
+    /// List the models that are here
+    Ls,
+    /// Show a model's shape, root, sizes and bounds
+    Show(show::Show),
+    /// Remove a model and its sealed versions
+    Rm(list::Rm),
+    /// Measure a model against its float original on a text
+    Eval(eval::Eval),
+    /// Say where two models differ
+    Compare(compare::Compare),
+}
+
+impl Model {
+    /// Runs the command.
+    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Self::Pull(p) => install::pull(&p, context),
+            Self::Import(i) => install::import(&i, context),
+            Self::Ls => list::ls(context),
+            Self::Show(s) => show::run(&s, context),
+            Self::Rm(r) => list::rm(&r, context),
+            Self::Eval(e) => eval::run(&e, context),
+            Self::Compare(c) => compare::run(&c, context),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The `nesa` command.
+
+fn main() -> std::process::ExitCode {
+    nesa_cli::main()
+}

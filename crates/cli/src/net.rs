@@ -1,0 +1,72 @@
+//! The client's side of the network: local nodes, deployment, and sessions over QUIC.
+//!
+//! Everything that decides is in `nesa-client` (pure); here are sockets, processes and files.
+
+pub mod answer;
+pub mod backend;
+pub mod deploy;
+pub mod fleet;
+pub mod local;
+pub mod sealing;
+pub mod setup;
+
+use nesa_net::NetError;
+use nesa_pipeline::Refusal;
+
+/// Why a request over the network failed.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// A node cannot be reached or broke off.
+    #[error(
+        "node {node} ({operator}) is not reachable: {reason}; start it again, or run `nesa up` for \
+         a local network"
+    )]
+    Unreachable {
+        /// Short name of the node.
+        node: String,
+        /// Who runs it.
+        operator: String,
+        /// What happened.
+        reason: String,
+    },
+    /// A node refused.
+    #[error("node {node} ({operator}) refuses: {refusal}")]
+    Refused {
+        /// Short name of the node.
+        node: String,
+        /// Who runs it.
+        operator: String,
+        /// Its reason.
+        refusal: Refusal,
+    },
+    /// The client's own part failed, verification included.
+    #[error(transparent)]
+    Client(#[from] nesa_client::ClientError),
+    /// A file of the model or a receipt failed.
+    #[error(transparent)]
+    Storage(#[from] nesa_storage::Error),
+    /// The model could not be sealed.
+    #[error(transparent)]
+    Privacy(#[from] nesa_privacy::PrivacyError),
+    /// The local endpoint failed.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// A child process failed.
+    #[error("{0}")]
+    Process(String),
+    /// The user stopped it.
+    #[error("stopped")]
+    Cancelled,
+}
+
+impl NetworkError {
+    /// Documented exit code: 3 where something is unreachable, 4 where evidence fails, else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unreachable { .. } | Self::Net(_) => 3,
+            Self::Client(nesa_client::ClientError::Violation(_)) => 4,
+            _ => 1,
+        }
+    }
+}

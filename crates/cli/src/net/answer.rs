@@ -1,0 +1,310 @@
+//! One answer over the network: open the hops, stream rows, collect the evidence.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use nesa_client::{Ask, Assurance, Effect, Evidence, Finish, Route};
+use nesa_codec::Digest;
+use nesa_model::{Engine, Shard};
+use nesa_net::quic::QuicSender;
+use nesa_net::{Connection, Frame, FrameReceiver, FrameSender, stream_kind};
+use nesa_pipeline::wire::Next;
+use nesa_pipeline::{Message, Open};
+use nesa_proof::challenge;
+use nesa_proof::verify::Verdict;
+use nesa_proof::{Bundle, SignedHop};
+use tokio::sync::mpsc;
+
+use super::NetworkError;
+use super::fleet::{Fleet, split};
+
+/// Messages from hops that wait for the client: rows of three flights and the evidence.
+const INBOX_MAX: usize = 64;
+
+/// A finished, verified answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The text.
+    pub text: String,
+    /// Why it ended.
+    pub finish: Finish,
+    /// The receipt.
+    pub bundle: Bundle,
+    /// What verification re-established.
+    pub verdict: Verdict,
+    /// Seconds until the first token.
+    pub first_token_s: f64,
+    /// Tokens per second after the first token; of all tokens where there is one only.
+    pub tokens_per_second: f64,
+}
+
+/// Packed blocks of the served model for recomputation, by layer.
+pub type BlockSource<'a> = dyn FnMut(u32) -> Option<Arc<Shard>> + Send + 'a;
+
+/// A fresh random digest.
+///
+/// # Errors
+/// [`NetworkError::Process`] when the system has no randomness.
+pub fn random() -> Result<Digest, NetworkError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|e| NetworkError::Process(format!("no randomness: {e}")))?;
+    Ok(Digest(bytes))
+}
+
+/// An open session: a sender per hop and one inbox for all.
+struct Session<'a> {
+    fleet: &'a Fleet,
+    route: Route,
+    senders: Vec<QuicSender>,
+    inbox: mpsc::Receiver<(usize, Result<Message, String>)>,
+    // Dropping the last sender would close the inbox.
+    _outbox: mpsc::Sender<(usize, Result<Message, String>)>,
+}
+
+fn frame(m: &Message) -> Frame {
+    Frame::new(m.kind(), m.payload())
+}
+
+impl<'a> Session<'a> {
+    /// Opens the session on every hop, the last first, so that each finds the next ready.
+    async fn open(fleet: &'a Fleet, ask: &Ask, served: Digest) -> Result<Self, NetworkError> {
+        let ranges = split(ask.model().manifest.shape.layers, fleet.nodes.len());
+        let mut hops = Vec::new();
+        for (node, range) in fleet.nodes.iter().zip(&ranges) {
+            let peer: Digest = node
+                .peer
+                .parse()
+                .map_err(|e| NetworkError::Process(format!("node {}: {e}", node.peer)))?;
+            hops.push((peer.0, node.operator.clone(), range.start as u32, range.end as u32));
+        }
+        let route =
+            Route { session: random()?, served, nonce: random()?, salt: random()?, hops };
+        let (outbox, inbox) = mpsc::channel(INBOX_MAX);
+        let mut session = Self { fleet, route, senders: Vec::new(), inbox, _outbox: outbox.clone() };
+        for i in (0..session.route.hops.len()).rev() {
+            let open = session.open_message(i, ask.capacity());
+            session.open_hop(i, open, outbox.clone()).await?;
+            match session.receive(i).await? {
+                Message::Ready => {}
+                _ => return Err(fleet.unreachable(i, "it answered out of turn")),
+            }
+        }
+        session.senders.reverse();
+        Ok(session)
+    }
+
+    fn open_message(&self, i: usize, capacity: usize) -> Open {
+        let (_, _, first, end) = self.route.hops[i];
+        let before = i.checked_sub(1).map(|p| self.route.hops[p].0);
+        let next = self.route.hops.get(i + 1).map(|h| Next {
+            peer: h.0,
+            address: self.fleet.nodes[i + 1].address.clone(),
+        });
+        Open {
+            session: self.route.session,
+            model: self.route.served,
+            first,
+            end,
+            capacity: capacity as u32,
+            nonce_commitment: challenge::commit(&self.route.nonce),
+            previous: before.unwrap_or_else(|| self.fleet.client()),
+            next,
+        }
+    }
+
+    async fn open_hop(
+        &mut self,
+        i: usize,
+        open: Open,
+        outbox: mpsc::Sender<(usize, Result<Message, String>)>,
+    ) -> Result<(), NetworkError> {
+        let fleet = self.fleet;
+        let lost = |e: &dyn std::fmt::Display| fleet.unreachable(i, e.to_string());
+        let mut stream = match fleet.connection(i).await?.open(stream_kind::SESSION).await {
+            Ok(stream) => stream,
+            // A kept connection may have died since: dial once more.
+            Err(_) => {
+                fleet.forget(i).await;
+                let again = fleet.connection(i).await?;
+                again.open(stream_kind::SESSION).await.map_err(|e| lost(&e))?
+            }
+        };
+        stream.send(frame(&Message::Open(Box::new(open)))).await.map_err(|e| lost(&e))?;
+        let (sender, mut receiver) = stream.split();
+        self.senders.push(sender);
+        tokio::spawn(async move {
+            loop {
+                let message = match receiver.recv().await {
+                    Ok(Some(f)) => Message::decode(f.kind, &f.payload).map_err(|e| e.to_string()),
+                    Ok(None) => Err("it closed the session".to_owned()),
+                    Err(e) => Err(e.to_string()),
+                };
+                let last = message.is_err();
+                if outbox.send((i, message)).await.is_err() || last {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn send(&mut self, i: usize, m: &Message) -> Result<(), NetworkError> {
+        let sent = self.senders[i].send(frame(m)).await;
+        sent.map_err(|e| self.fleet.unreachable(i, e.to_string()))
+    }
+
+    /// The next message of any hop; a refusal or a broken stream is an error.
+    async fn any(&mut self) -> Result<(usize, Message), NetworkError> {
+        match self.inbox.recv().await {
+            Some((i, Ok(Message::Refused(refusal)))) => {
+                let (node, operator) = self.fleet.names(i);
+                Err(NetworkError::Refused { node, operator, refusal })
+            }
+            Some((i, Ok(m))) => Ok((i, m)),
+            Some((i, Err(reason))) => {
+                self.fleet.forget(i).await;
+                Err(self.fleet.unreachable(i, reason))
+            }
+            None => Err(NetworkError::Cancelled),
+        }
+    }
+
+    /// The next message, which must come from hop `i`.
+    async fn receive(&mut self, i: usize) -> Result<Message, NetworkError> {
+        let (from, m) = self.any().await?;
+        if from == i { Ok(m) } else { Err(self.fleet.unreachable(from, "it answered out of turn")) }
+    }
+
+    async fn close(&mut self) {
+        for i in 0..self.senders.len() {
+            let _ = self.send(i, &Message::Close).await;
+            let _ = self.senders[i].finish().await;
+        }
+    }
+}
+
+/// Asks, streams text through `show`, verifies at `assurance`, and returns the signed receipt.
+///
+/// `show` returns whether to go on; when it says no, the session is closed and the error is
+/// [`NetworkError::Cancelled`].
+///
+/// # Errors
+/// [`NetworkError`]; evidence that does not hold is [`nesa_client::ClientError::Violation`].
+pub async fn answer(
+    fleet: &Fleet,
+    mut ask: Ask,
+    served: Digest,
+    assurance: Assurance,
+    engine: &mut Engine,
+    blocks: &mut BlockSource<'_>,
+    show: &mut (dyn FnMut(&str) -> bool + Send),
+) -> Result<Answer, NetworkError> {
+    let started = Instant::now();
+    let mut session = Session::open(fleet, &ask, served).await?;
+    let generated = generate(&mut session, &mut ask, engine, show).await;
+    let (finish, first_token_s) = match generated {
+        Ok(done) => done,
+        Err(e) => {
+            session.close().await;
+            return Err(e);
+        }
+    };
+    let total_s = started.elapsed().as_secs_f64();
+    let tokens = ask.answer().len() as f64;
+    let after_first = (total_s - first_token_s).max(1e-9);
+    let tokens_per_second =
+        if tokens > 1.0 { (tokens - 1.0) / after_first } else { tokens / total_s };
+    let checked = collect(&mut session, &ask, assurance, engine, blocks).await;
+    session.close().await;
+    let (bundle, verdict) = checked?;
+    Ok(Answer {
+        text: ask.text_so_far().map_err(NetworkError::Client)?,
+        finish,
+        bundle,
+        verdict,
+        first_token_s,
+        tokens_per_second,
+    })
+}
+
+/// Runs the state machine until the answer is complete.
+async fn generate(
+    session: &mut Session<'_>,
+    ask: &mut Ask,
+    engine: &mut Engine,
+    show: &mut (dyn FnMut(&str) -> bool + Send),
+) -> Result<(Finish, f64), NetworkError> {
+    let started = Instant::now();
+    let mut first_token_s = None;
+    let last = session.route.hops.len() - 1;
+    let mut effects = ask.start()?;
+    loop {
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Send { start, rows } => {
+                    session.send(0, &Message::Rows { start, rows }).await?;
+                }
+                Effect::Text(text) => {
+                    if !show(&text) {
+                        return Err(NetworkError::Cancelled);
+                    }
+                }
+                Effect::Done(finish) => {
+                    let first = first_token_s.unwrap_or_else(|| started.elapsed().as_secs_f64());
+                    return Ok((finish, first));
+                }
+            }
+        }
+        match session.receive(last).await? {
+            Message::Rows { start, rows } => {
+                effects = ask.on_rows(engine, start, rows)?;
+                if first_token_s.is_none() && !ask.answer().is_empty() {
+                    first_token_s = Some(started.elapsed().as_secs_f64());
+                }
+            }
+            _ => return Err(session.fleet.unreachable(last, "it answered out of turn")),
+        }
+    }
+}
+
+/// Collects signatures, opens the drawn cells and recomputes them.
+async fn collect(
+    session: &mut Session<'_>,
+    ask: &Ask,
+    assurance: Assurance,
+    engine: &mut Engine,
+    blocks: &mut BlockSource<'_>,
+) -> Result<(Bundle, Verdict), NetworkError> {
+    let n = session.route.hops.len();
+    for i in 0..n {
+        session.send(i, &Message::Finish).await?;
+    }
+    let mut signed: Vec<Option<SignedHop>> = vec![None; n];
+    let mut rows = Vec::new();
+    while signed.iter().any(Option::is_none) {
+        match session.any().await? {
+            (i, Message::Signed { hop, output_rows }) => {
+                signed[i] = Some(*hop);
+                if i == n - 1 {
+                    rows = output_rows;
+                }
+            }
+            (i, _) => return Err(session.fleet.unreachable(i, "it answered out of turn")),
+        }
+    }
+    let route = session.route.clone();
+    let hops = signed.into_iter().flatten().collect();
+    let mut evidence = Evidence::new(ask, &route, assurance, hops, rows)?;
+    for (hop, layer, positions) in evidence.challenges() {
+        session.send(hop, &Message::Challenge { layer, positions }).await?;
+        match session.receive(hop).await? {
+            Message::Opened(opening) => evidence.opened(*opening),
+            _ => return Err(session.fleet.unreachable(hop, "it answered out of turn")),
+        }
+    }
+    let verdict = evidence.verify(blocks, engine)?;
+    let identity = session.fleet.identity();
+    let namespace = nesa_net::Namespace::new(nesa_proof::statement::SIGN_NAMESPACE);
+    let sign = |digest: &[u8]| identity.sign(namespace, digest);
+    Ok((evidence.bundle(session.fleet.client(), &sign), verdict))
+}
