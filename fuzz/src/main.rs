@@ -16,6 +16,8 @@ use targets::{TARGETS, Target};
 
 /// One input may take this long.
 const HANG: Duration = Duration::from_secs(10);
+/// Files that a target's corpus may grow to.
+const KEPT_MAX: usize = 60;
 /// Larger inputs are not written to the corpus.
 const KEPT_BYTES_MAX: usize = 4_096;
 /// Inputs in the pool; beyond it new ones replace random old ones.
@@ -138,20 +140,22 @@ fn execute(target: &Target, bytes: &[u8]) -> Result<Run, String> {
         return Err(format!("took {took:?}"));
     }
     Ok(Run {
-        outcome: outcome.chars().take(120).collect(),
+        outcome: shape(&outcome),
         peak,
     })
 }
 
-/// An error's text without its numbers and quotations, so that equal faults look equal.
+/// An error's text without its numbers and whatever stands between its first and last quotation
+/// mark, so that equal faults look equal.
 fn shape(text: &str) -> String {
-    let unquoted = text
-        .split('"')
-        .step_by(2)
-        .flat_map(|part| part.split('`').step_by(2));
-    let kept: String = unquoted.collect();
+    let quote = |c: char| matches!(c, '"' | '`' | '\'');
+    let (start, end) = (text.find(quote), text.rfind(quote));
+    let kept = match (start, end) {
+        (Some(start), Some(end)) => format!("{}..{}", &text[..start], &text[end..]),
+        _ => text.to_owned(),
+    };
     kept.chars()
-        .filter(|c| !c.is_ascii_digit())
+        .filter(|c| c.is_ascii() && !c.is_ascii_digit())
         .take(120)
         .collect()
 }
@@ -167,6 +171,7 @@ fn fuzz(target: &Target, options: &Options) -> Result<String, String> {
     let start = Instant::now();
     let mut random = Random::new(options.seed);
     let first = pool.clone();
+    let mut kept = read_corpus(&corpus).len();
     for run in 0..options.runs {
         let input = match first.get(run as usize) {
             Some(input) => input.clone(),
@@ -189,7 +194,12 @@ fn fuzz(target: &Target, options: &Options) -> Result<String, String> {
             worst = (used, done.peak);
         }
         if outcomes.insert(done.outcome) {
-            if options.keep && input.len() <= KEPT_BYTES_MAX && !first.contains(&input) {
+            if options.keep
+                && kept < KEPT_MAX
+                && input.len() <= KEPT_BYTES_MAX
+                && !first.contains(&input)
+            {
+                kept += 1;
                 let _ = std::fs::create_dir_all(&corpus);
                 let name = format!("{:016x}", mutate::fingerprint(&input));
                 std::fs::write(corpus.join(name), &input).map_err(|e| e.to_string())?;
