@@ -565,3 +565,15 @@ fn a_lying_bootstrap_node_is_found_out() {
         Err(NetError::Unexpected { .. })
     ));
 }
+
+/// Changes only together with the version of the wire.
+#[test]
+fn the_encoding_of_every_message_stays_as_it_is() {
+    let mut h = nesa_codec::Hasher::new("nesa.net.test-conformance.v1");
+    for message in messages() {
+        let frame = message.to_frame();
+        h = h.u64(u64::from(frame.kind)).bytes(&frame.payload);
+    }
+    let expected = "569252bac797d6aa1441b937397ef142b39129545e4509b20cc0519a5b2c0f2b";
+    assert_eq!(h.finish().to_string(), expected);
+}
