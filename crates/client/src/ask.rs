@@ -1,0 +1,253 @@
+//! The state machine of one answer: rows out, rows in, text out.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use nesa_codec::Digest;
+use nesa_model::{Engine, Sampler, Sampling};
+use nesa_proof::trace;
+
+use crate::model::ClientModel;
+use crate::tier::Tier;
+use crate::ClientError;
+
+/// Flights sent before the answer to the first is back.
+const FLIGHTS_MAX: usize = 3;
+/// Largest flight, in values: 4 MiB.
+const FLIGHT_VALUES_MAX: usize = 1 << 20;
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Prompt tokens.
+    pub prompt: Vec<u32>,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Most tokens of the answer.
+    pub max_tokens: usize,
+    /// Prompt positions per flight.
+    pub chunk: usize,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// The model ended it.
+    Stop,
+    /// The limit was reached.
+    Length,
+}
+
+/// Something to do outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Send hidden rows to the first hop.
+    Send {
+        /// First position.
+        start: u32,
+        /// (n, dim).
+        rows: Vec<i32>,
+    },
+    /// Show more of the answer.
+    Text(String),
+    /// The answer is complete.
+    Done(Finish),
+}
+
+/// One answer in the making.
+#[derive(Debug)]
+pub struct Ask {
+    model: Arc<ClientModel>,
+    tier: Tier,
+    request: Request,
+    sampler: Sampler,
+    /// Prompt positions not sent yet start here.
+    sent: usize,
+    /// First positions of flights whose answers are out.
+    in_flight: VecDeque<(usize, usize)>,
+    answer: Vec<u32>,
+    /// Text already shown, in bytes.
+    shown: usize,
+    /// The hidden rows that tokens were sampled from.
+    rows: Vec<Vec<i32>>,
+    /// Digests of the hidden rows sent, by position.
+    input_rows: Vec<Digest>,
+    finish: Option<Finish>,
+}
+
+impl Ask {
+    /// Prepares an answer.
+    ///
+    /// # Errors
+    /// [`ClientError::PromptTooLong`], [`ClientError::PromptEmpty`].
+    pub fn new(model: Arc<ClientModel>, tier: Tier, mut request: Request) -> Result<Self, ClientError> {
+        let (prompt, context) = (request.prompt.len(), model.manifest.shape.context);
+        if prompt == 0 {
+            return Err(ClientError::PromptEmpty);
+        }
+        if prompt >= context {
+            return Err(ClientError::PromptTooLong { prompt, context });
+        }
+        request.max_tokens = request.max_tokens.clamp(1, context - prompt + 1);
+        let per_flight = FLIGHT_VALUES_MAX / model.manifest.shape.dim;
+        request.chunk =
+            request.chunk.clamp(1, per_flight.min(nesa_pipeline::wire::FLIGHT_ROWS_MAX));
+        Ok(Self {
+            sampler: Sampler::new(request.sampling),
+            model,
+            tier,
+            request,
+            sent: 0,
+            in_flight: VecDeque::new(),
+            answer: Vec::new(),
+            shown: 0,
+            rows: Vec::new(),
+            input_rows: Vec::new(),
+            finish: None,
+        })
+    }
+
+    /// Positions that the session must have room for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.request.prompt.len() + self.request.max_tokens - 1
+    }
+
+    /// Positions sent so far.
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        self.input_rows.len()
+    }
+
+    /// The answer's tokens so far.
+    #[must_use]
+    pub fn answer(&self) -> &[u32] {
+        &self.answer
+    }
+
+    /// The request.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Arc<ClientModel> {
+        &self.model
+    }
+
+    /// The tier.
+    #[must_use]
+    pub fn tier(&self) -> &Tier {
+        &self.tier
+    }
+
+    /// Why the answer ended, once it did.
+    #[must_use]
+    pub fn finish(&self) -> Option<Finish> {
+        self.finish
+    }
+
+    pub(crate) fn rows(&self) -> &[Vec<i32>] {
+        &self.rows
+    }
+
+    pub(crate) fn input_rows(&self) -> &[Digest] {
+        &self.input_rows
+    }
+
+    /// The first flights.
+    ///
+    /// # Errors
+    /// [`ClientError::Model`] for a token beyond the vocabulary.
+    pub fn start(&mut self) -> Result<Vec<Effect>, ClientError> {
+        self.send_prompt()
+    }
+
+    fn send_prompt(&mut self) -> Result<Vec<Effect>, ClientError> {
+        let mut effects = Vec::new();
+        while self.in_flight.len() < FLIGHTS_MAX && self.sent < self.request.prompt.len() {
+            let end = (self.sent + self.request.chunk).min(self.request.prompt.len());
+            let tokens = self.request.prompt[self.sent..end].to_vec();
+            effects.push(self.flight(&tokens)?);
+            self.sent = end;
+        }
+        Ok(effects)
+    }
+
+    fn flight(&mut self, tokens: &[u32]) -> Result<Effect, ClientError> {
+        let shape = &self.model.manifest.shape;
+        let start = self.input_rows.len();
+        let mut rows = self.model.vocabulary.embed(shape, tokens, start)?;
+        self.tier.hide(&mut rows)?;
+        self.input_rows.extend(rows.chunks_exact(shape.dim).map(trace::row));
+        self.in_flight.push_back((start, tokens.len()));
+        Ok(Effect::Send { start: start as u32, rows })
+    }
+
+    /// Takes the last row of a flight from the last hop.
+    ///
+    /// # Errors
+    /// [`ClientError::OutOfTurn`] for rows of another position or size.
+    pub fn on_rows(
+        &mut self,
+        engine: &mut Engine,
+        start: u32,
+        mut row: Vec<i32>,
+    ) -> Result<Vec<Effect>, ClientError> {
+        let Some((first, n)) = self.in_flight.pop_front() else {
+            return Err(ClientError::OutOfTurn("rows that nobody asked for"));
+        };
+        if start as usize != first + n - 1 || row.len() != self.model.manifest.shape.dim {
+            return Err(ClientError::OutOfTurn("rows of another position or width"));
+        }
+        if first + n < self.request.prompt.len() {
+            return self.send_prompt();
+        }
+        self.rows.push(row.clone());
+        self.tier.reveal(&mut row)?;
+        let logits = engine.logits(&self.model.head, &row);
+        let token = self.sampler.next(&logits);
+        self.answer.push(token);
+        if self.model.is_eos(token) {
+            return self.done(Finish::Stop);
+        }
+        let mut effects = Vec::new();
+        effects.extend(self.text(false)?.map(Effect::Text));
+        if self.answer.len() == self.request.max_tokens {
+            effects.extend(self.done(Finish::Length)?);
+        } else {
+            effects.push(self.flight(&[token])?);
+        }
+        Ok(effects)
+    }
+
+    fn done(&mut self, finish: Finish) -> Result<Vec<Effect>, ClientError> {
+        self.finish = Some(finish);
+        let mut effects: Vec<Effect> = self.text(true)?.map(Effect::Text).into_iter().collect();
+        effects.push(Effect::Done(finish));
+        Ok(effects)
+    }
+
+    /// The answer as text, without the closing token.
+    ///
+    /// # Errors
+    /// [`ClientError::Text`] for a token beyond the vocabulary.
+    pub fn text_so_far(&self) -> Result<String, ClientError> {
+        let shown: Vec<u32> =
+            self.answer.iter().copied().filter(|t| !self.model.is_eos(*t)).collect();
+        Ok(self.model.tokenizer.decode(&shown, true)?)
+    }
+
+    /// What became readable since the last call. Unless `all`, an unfinished character is held back.
+    fn text(&mut self, all: bool) -> Result<Option<String>, ClientError> {
+        let text = self.text_so_far()?;
+        if !all && text.ends_with('\u{fffd}') {
+            return Ok(None);
+        }
+        let new = text.get(self.shown..).unwrap_or_default().to_owned();
+        self.shown = text.len();
+        Ok((!new.is_empty()).then_some(new))
+    }
+}
