@@ -13,6 +13,7 @@
 
 mod cmd;
 mod failure;
+pub mod net;
 mod output;
 
 use std::path::PathBuf;

@@ -7,9 +7,9 @@ use nesa_codec::Digest;
 use nesa_model::{Engine, Sampler, Sampling};
 use nesa_proof::trace;
 
+use crate::ClientError;
 use crate::model::ClientModel;
 use crate::tier::Tier;
-use crate::ClientError;
 
 /// Flights sent before the answer to the first is back.
 const FLIGHTS_MAX: usize = 3;
@@ -80,7 +80,11 @@ impl Ask {
     ///
     /// # Errors
     /// [`ClientError::PromptTooLong`], [`ClientError::PromptEmpty`].
-    pub fn new(model: Arc<ClientModel>, tier: Tier, mut request: Request) -> Result<Self, ClientError> {
+    pub fn new(
+        model: Arc<ClientModel>,
+        tier: Tier,
+        mut request: Request,
+    ) -> Result<Self, ClientError> {
         let (prompt, context) = (request.prompt.len(), model.manifest.shape.context);
         if prompt == 0 {
             return Err(ClientError::PromptEmpty);
@@ -90,8 +94,9 @@ impl Ask {
         }
         request.max_tokens = request.max_tokens.clamp(1, context - prompt + 1);
         let per_flight = FLIGHT_VALUES_MAX / model.manifest.shape.dim;
-        request.chunk =
-            request.chunk.clamp(1, per_flight.min(nesa_pipeline::wire::FLIGHT_ROWS_MAX));
+        request.chunk = request
+            .chunk
+            .clamp(1, per_flight.min(nesa_pipeline::wire::FLIGHT_ROWS_MAX));
         Ok(Self {
             sampler: Sampler::new(request.sampling),
             model,
@@ -181,9 +186,13 @@ impl Ask {
         let start = self.input_rows.len();
         let mut rows = self.model.vocabulary.embed(shape, tokens, start)?;
         self.tier.hide(&mut rows)?;
-        self.input_rows.extend(rows.chunks_exact(shape.dim).map(trace::row));
+        self.input_rows
+            .extend(rows.chunks_exact(shape.dim).map(trace::row));
         self.in_flight.push_back((start, tokens.len()));
-        Ok(Effect::Send { start: start as u32, rows })
+        Ok(Effect::Send {
+            start: start as u32,
+            rows,
+        })
     }
 
     /// Takes the last row of a flight from the last hop.
@@ -223,6 +232,15 @@ impl Ask {
         Ok(effects)
     }
 
+    /// Ends the answer at the last shown token, before the next flight goes out: the reader has
+    /// enough. What the caller still holds as [`Effect::Send`] must not be sent.
+    pub fn cut(&mut self) {
+        self.input_rows
+            .truncate(self.request.prompt.len() + self.answer.len().saturating_sub(1));
+        self.in_flight.clear();
+        self.finish = Some(Finish::Stop);
+    }
+
     fn done(&mut self, finish: Finish) -> Result<Vec<Effect>, ClientError> {
         self.finish = Some(finish);
         let mut effects: Vec<Effect> = self.text(true)?.map(Effect::Text).into_iter().collect();
@@ -235,8 +253,12 @@ impl Ask {
     /// # Errors
     /// [`ClientError::Text`] for a token beyond the vocabulary.
     pub fn text_so_far(&self) -> Result<String, ClientError> {
-        let shown: Vec<u32> =
-            self.answer.iter().copied().filter(|t| !self.model.is_eos(*t)).collect();
+        let shown: Vec<u32> = self
+            .answer
+            .iter()
+            .copied()
+            .filter(|t| !self.model.is_eos(*t))
+            .collect();
         Ok(self.model.tokenizer.decode(&shown, true)?)
     }
 

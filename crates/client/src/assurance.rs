@@ -83,7 +83,16 @@ mod tests {
         assert_eq!("spot:7".parse(), Ok(Assurance::Spot(Cells::Count(7))));
         assert_eq!("spot:5%".parse::<Assurance>().unwrap().cells(1000), 50);
         assert_eq!("spot:100%".parse::<Assurance>().unwrap().cells(33), 33);
-        for bad in ["", "proof", "spot:", "spot:0", "spot:-1", "spot:0%", "spot:200%", "receipt:3"] {
+        for bad in [
+            "",
+            "proof",
+            "spot:",
+            "spot:0",
+            "spot:-1",
+            "spot:0%",
+            "spot:200%",
+            "receipt:3",
+        ] {
             assert!(bad.parse::<Assurance>().is_err(), "{bad}");
         }
     }

@@ -8,11 +8,11 @@ use nesa_model::{Engine, Sampler};
 use nesa_proof::verify::{self, Blocks, Expected, Level, Verdict, Violation};
 use nesa_proof::{Bundle, Inference, LayerOpening, SignedHop, challenge, trace};
 
+use crate::ClientError;
 use crate::ask::Ask;
 use crate::assurance::Assurance;
 use crate::model::ClientModel;
 use crate::tier::Tier;
-use crate::ClientError;
 
 /// The hops of a session as the client chose them.
 #[derive(Debug, Clone)]
@@ -54,16 +54,31 @@ impl<'a> Evidence<'a> {
     ) -> Result<Self, ClientError> {
         let shape = &ask.model().manifest.shape;
         let total = shape.layers as u64 * ask.positions() as u64;
-        let e = Self { ask, route, cells: assurance.cells(total), hops, output_rows, openings: Vec::new() };
+        let e = Self {
+            ask,
+            route,
+            cells: assurance.cells(total),
+            hops,
+            output_rows,
+            openings: Vec::new(),
+        };
         verify::chain(&e.hops, &e.expected())?;
         for (hop, (h, r)) in e.hops.iter().zip(&route.hops).enumerate() {
             let s = &h.statement;
             if s.node != r.0 || (s.first, s.end) != (r.2, r.3) {
-                return Err(Violation::Chain { hop, what: "the node or its range" }.into());
+                return Err(Violation::Chain {
+                    hop,
+                    what: "the node or its range",
+                }
+                .into());
             }
         }
         if e.hops.first().map(|h| h.statement.input) != Some(merkle::root(ask.input_rows())) {
-            return Err(Violation::Chain { hop: 0, what: "the input (not what was sent)" }.into());
+            return Err(Violation::Chain {
+                hop: 0,
+                what: "the input (not what was sent)",
+            }
+            .into());
         }
         let last = e.hops.len().saturating_sub(1);
         if e.hops.last().map(|h| h.statement.output) != Some(merkle::root(&e.output_rows)) {
@@ -71,8 +86,15 @@ impl<'a> Evidence<'a> {
             return Err(Violation::Chain { hop: last, what }.into());
         }
         let at = e.output_rows.len().checked_sub(ask.rows().len());
-        let received = at.and_then(|at| e.output_rows.get(at..)).unwrap_or_default();
-        if !ask.rows().iter().map(|r| trace::row(r)).eq(received.iter().copied()) {
+        let received = at
+            .and_then(|at| e.output_rows.get(at..))
+            .unwrap_or_default();
+        if !ask
+            .rows()
+            .iter()
+            .map(|r| trace::row(r))
+            .eq(received.iter().copied())
+        {
             let what = "the output (not the rows that were sent to the client)";
             return Err(Violation::Chain { hop: last, what }.into());
         }
@@ -94,12 +116,26 @@ impl<'a> Evidence<'a> {
     pub fn challenges(&self) -> Vec<(usize, u32, Vec<u32>)> {
         let e = self.expected();
         let mut by_layer: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for (l, p) in challenge::draw(&self.route.nonce, &self.hops, e.layers, e.positions, self.cells)
-        {
+        for (l, p) in challenge::draw(
+            &self.route.nonce,
+            &self.hops,
+            e.layers,
+            e.positions,
+            self.cells,
+        ) {
             by_layer.entry(l).or_default().push(p);
         }
-        let hop = |l: u32| self.route.hops.iter().position(|h| (h.2..h.3).contains(&l)).unwrap_or(0);
-        by_layer.into_iter().map(|(l, ps)| (hop(l), l, ps)).collect()
+        let hop = |l: u32| {
+            self.route
+                .hops
+                .iter()
+                .position(|h| (h.2..h.3).contains(&l))
+                .unwrap_or(0)
+        };
+        by_layer
+            .into_iter()
+            .map(|(l, ps)| (hop(l), l, ps))
+            .collect()
     }
 
     /// Takes one opening.
@@ -120,10 +156,27 @@ impl<'a> Evidence<'a> {
         self.openings.sort_by_key(|o| o.layer);
         let shape = &self.ask.model().manifest.shape;
         let (nonce, k) = (&self.route.nonce, self.cells);
-        let cells = verify::spot(&self.hops, &e, nonce, k, &self.openings, shape, blocks, engine)?;
-        let level = if self.cells > 0 && cells == self.cells { Level::Spot } else { Level::Receipt };
+        let cells = verify::spot(
+            &self.hops,
+            &e,
+            nonce,
+            k,
+            &self.openings,
+            shape,
+            blocks,
+            engine,
+        )?;
+        let level = if self.cells > 0 && cells == self.cells {
+            Level::Spot
+        } else {
+            Level::Receipt
+        };
         let cells_total = u64::from(e.layers) * u64::from(e.positions);
-        Ok(Verdict { level, cells, cells_total })
+        Ok(Verdict {
+            level,
+            cells,
+            cells_total,
+        })
     }
 
     /// The receipt, signed by `sign`, which holds the key `client`.

@@ -22,7 +22,9 @@ pub struct ClientModel {
 
 impl std::fmt::Debug for ClientModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientModel").field("name", &self.manifest.name).finish_non_exhaustive()
+        f.debug_struct("ClientModel")
+            .field("name", &self.manifest.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -38,7 +40,13 @@ impl ClientModel {
         template: ChatTemplate,
     ) -> Result<Self, ClientError> {
         let head = PackedHead::new(&vocabulary)?.ok_or(ClientError::NotAChatModel)?;
-        Ok(Self { manifest, vocabulary, head, tokenizer, template })
+        Ok(Self {
+            manifest,
+            vocabulary,
+            head,
+            tokenizer,
+            template,
+        })
     }
 
     /// The prompt tokens of a conversation. Control tokens that a message spells stay text.
@@ -49,7 +57,11 @@ impl ClientModel {
         let segments = self.template.render_segments(messages, true)?;
         let mut ids: Vec<u32> = self.manifest.text.bos.into_iter().collect();
         ids.extend(self.tokenizer.encode_segments(&segments)?);
-        if ids.is_empty() { Err(ClientError::PromptEmpty) } else { Ok(ids) }
+        if ids.is_empty() {
+            Err(ClientError::PromptEmpty)
+        } else {
+            Ok(ids)
+        }
     }
 
     /// Whether `token` ends an answer.

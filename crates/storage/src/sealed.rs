@@ -65,6 +65,10 @@ impl Link {
     }
 }
 
+fn mark_path(folder: &Path, id: PartId) -> PathBuf {
+    disk::with_suffix(&part_path(folder, id), ".mark")
+}
+
 /// A sealing in progress; parts stored before an interruption are still there.
 #[derive(Debug)]
 pub struct SealWriter {
@@ -112,6 +116,23 @@ impl SealWriter {
             bytes,
             Access::Shared,
         )?)
+    }
+
+    /// The sealer's mark on a stored part, if it left one.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    pub fn mark(&self, id: PartId) -> Result<Option<Digest>> {
+        let bytes = disk::read(&mark_path(&self.folder, id), 32)?;
+        Ok(bytes.and_then(|b| b.try_into().ok()).map(Digest))
+    }
+
+    /// Stores the sealer's mark on a part. Marks never leave this folder.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    pub fn put_mark(&self, id: PartId, mark: &Digest) -> Result<()> {
+        Ok(disk::write(&mark_path(&self.folder, id), &mark.0, Access::Owner)?)
     }
 
     /// Makes the sealed model visible under its root.

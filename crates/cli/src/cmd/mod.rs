@@ -1,14 +1,31 @@
 //! The commands, one file each.
 
+mod ask;
+mod chat;
 pub(crate) mod completions;
 mod doctor;
 mod model;
+pub(crate) mod network;
+mod up;
+mod verify;
 
 use crate::{Context, Failure};
 
 /// What `nesa` can do.
 #[derive(Debug, clap::Subcommand)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "made once, from the command line"
+)]
 pub(crate) enum Command {
+    /// Ask one question
+    Ask(ask::Ask),
+    /// Talk with a model
+    Chat(chat::Chat),
+    /// Run a local network and its OpenAI-compatible endpoint
+    Up(up::Up),
+    /// Check a receipt
+    Verify(verify::Verify),
     /// Get, list, inspect, measure and remove models
     #[command(subcommand)]
     Model(model::Model),
@@ -22,6 +39,10 @@ impl Command {
     /// Runs the command.
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
+            Self::Ask(a) => ask::run(&a, context),
+            Self::Chat(c) => chat::run(&c, context),
+            Self::Up(u) => up::run(&u, context),
+            Self::Verify(v) => verify::run(&v, context),
             Self::Model(m) => m.run(context),
             Self::Doctor(d) => doctor::run(&d, context),
             Self::Completions(c) => completions::run(&c, &context.out),

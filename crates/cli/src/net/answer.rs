@@ -47,7 +47,8 @@ pub type BlockSource<'a> = dyn FnMut(u32) -> Option<Arc<Shard>> + Send + 'a;
 /// [`NetworkError::Process`] when the system has no randomness.
 pub fn random() -> Result<Digest, NetworkError> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|e| NetworkError::Process(format!("no randomness: {e}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|e| NetworkError::Process(format!("no randomness: {e}")))?;
     Ok(Digest(bytes))
 }
 
@@ -75,12 +76,28 @@ impl<'a> Session<'a> {
                 .peer
                 .parse()
                 .map_err(|e| NetworkError::Process(format!("node {}: {e}", node.peer)))?;
-            hops.push((peer.0, node.operator.clone(), range.start as u32, range.end as u32));
+            hops.push((
+                peer.0,
+                node.operator.clone(),
+                range.start as u32,
+                range.end as u32,
+            ));
         }
-        let route =
-            Route { session: random()?, served, nonce: random()?, salt: random()?, hops };
+        let route = Route {
+            session: random()?,
+            served,
+            nonce: random()?,
+            salt: random()?,
+            hops,
+        };
         let (outbox, inbox) = mpsc::channel(INBOX_MAX);
-        let mut session = Self { fleet, route, senders: Vec::new(), inbox, _outbox: outbox.clone() };
+        let mut session = Self {
+            fleet,
+            route,
+            senders: Vec::new(),
+            inbox,
+            _outbox: outbox.clone(),
+        };
         for i in (0..session.route.hops.len()).rev() {
             let open = session.open_message(i, ask.capacity());
             session.open_hop(i, open, outbox.clone()).await?;
@@ -126,10 +143,16 @@ impl<'a> Session<'a> {
             Err(_) => {
                 fleet.forget(i).await;
                 let again = fleet.connection(i).await?;
-                again.open(stream_kind::SESSION).await.map_err(|e| lost(&e))?
+                again
+                    .open(stream_kind::SESSION)
+                    .await
+                    .map_err(|e| lost(&e))?
             }
         };
-        stream.send(frame(&Message::Open(Box::new(open)))).await.map_err(|e| lost(&e))?;
+        stream
+            .send(frame(&Message::Open(Box::new(open))))
+            .await
+            .map_err(|e| lost(&e))?;
         let (sender, mut receiver) = stream.split();
         self.senders.push(sender);
         tokio::spawn(async move {
@@ -158,7 +181,11 @@ impl<'a> Session<'a> {
         match self.inbox.recv().await {
             Some((i, Ok(Message::Refused(refusal)))) => {
                 let (node, operator) = self.fleet.names(i);
-                Err(NetworkError::Refused { node, operator, refusal })
+                Err(NetworkError::Refused {
+                    node,
+                    operator,
+                    refusal,
+                })
             }
             Some((i, Ok(m))) => Ok((i, m)),
             Some((i, Err(reason))) => {
@@ -172,7 +199,11 @@ impl<'a> Session<'a> {
     /// The next message, which must come from hop `i`.
     async fn receive(&mut self, i: usize) -> Result<Message, NetworkError> {
         let (from, m) = self.any().await?;
-        if from == i { Ok(m) } else { Err(self.fleet.unreachable(from, "it answered out of turn")) }
+        if from == i {
+            Ok(m)
+        } else {
+            Err(self.fleet.unreachable(from, "it answered out of turn"))
+        }
     }
 
     async fn close(&mut self) {
@@ -185,8 +216,7 @@ impl<'a> Session<'a> {
 
 /// Asks, streams text through `show`, verifies at `assurance`, and returns the signed receipt.
 ///
-/// `show` returns whether to go on; when it says no, the session is closed and the error is
-/// [`NetworkError::Cancelled`].
+/// `show` returns whether to go on; when it says no, the answer ends there, with its receipt.
 ///
 /// # Errors
 /// [`NetworkError`]; evidence that does not hold is [`nesa_client::ClientError::Violation`].
@@ -212,8 +242,11 @@ pub async fn answer(
     let total_s = started.elapsed().as_secs_f64();
     let tokens = ask.answer().len() as f64;
     let after_first = (total_s - first_token_s).max(1e-9);
-    let tokens_per_second =
-        if tokens > 1.0 { (tokens - 1.0) / after_first } else { tokens / total_s };
+    let tokens_per_second = if tokens > 1.0 {
+        (tokens - 1.0) / after_first
+    } else {
+        tokens / total_s
+    };
     let checked = collect(&mut session, &ask, assurance, engine, blocks).await;
     session.close().await;
     let (bundle, verdict) = checked?;
@@ -246,7 +279,10 @@ async fn generate(
                 }
                 Effect::Text(text) => {
                     if !show(&text) {
-                        return Err(NetworkError::Cancelled);
+                        ask.cut();
+                        let first =
+                            first_token_s.unwrap_or_else(|| started.elapsed().as_secs_f64());
+                        return Ok((Finish::Stop, first));
                     }
                 }
                 Effect::Done(finish) => {
@@ -296,7 +332,9 @@ async fn collect(
     let hops = signed.into_iter().flatten().collect();
     let mut evidence = Evidence::new(ask, &route, assurance, hops, rows)?;
     for (hop, layer, positions) in evidence.challenges() {
-        session.send(hop, &Message::Challenge { layer, positions }).await?;
+        session
+            .send(hop, &Message::Challenge { layer, positions })
+            .await?;
         match session.receive(hop).await? {
             Message::Opened(opening) => evidence.opened(*opening),
             _ => return Err(session.fleet.unreachable(hop, "it answered out of turn")),

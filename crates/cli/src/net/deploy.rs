@@ -35,8 +35,15 @@ async fn one(
 ) -> Result<(), NetworkError> {
     let lost = |e: &dyn std::fmt::Display| fleet.unreachable(i, e.to_string());
     let connection = fleet.connection(i).await?;
-    let mut stream = connection.open(stream_kind::SHARD).await.map_err(|e| lost(&e))?;
-    let offer = Message::Offer { manifest: model.manifest().to_bytes(), first, end };
+    let mut stream = connection
+        .open(stream_kind::SHARD)
+        .await
+        .map_err(|e| lost(&e))?;
+    let offer = Message::Offer {
+        manifest: model.manifest().to_bytes(),
+        first,
+        end,
+    };
     let frame = |m: &Message| Frame::new(m.kind(), m.payload());
     stream.send(frame(&offer)).await.map_err(|e| lost(&e))?;
     loop {
@@ -46,9 +53,14 @@ async fn one(
             Message::Need { part, offset } => {
                 let bytes = model.part_bytes(part)?;
                 let total = bytes.len() as u64;
-                let rest = bytes.get(offset as usize..).ok_or_else(|| lost(&"it asks beyond a part"))?;
+                let rest = bytes
+                    .get(offset as usize..)
+                    .ok_or_else(|| lost(&"it asks beyond a part"))?;
                 for chunk in rest.chunks(CHUNK_BYTES_MAX) {
-                    let m = Message::Chunk { total, bytes: chunk.to_vec() };
+                    let m = Message::Chunk {
+                        total,
+                        bytes: chunk.to_vec(),
+                    };
                     stream.send(frame(&m)).await.map_err(|e| lost(&e))?;
                     sent(chunk.len() as u64);
                 }
@@ -56,7 +68,11 @@ async fn one(
             Message::Serving => return Ok(()),
             Message::Refused(refusal) => {
                 let (node, operator) = fleet.names(i);
-                return Err(NetworkError::Refused { node, operator, refusal });
+                return Err(NetworkError::Refused {
+                    node,
+                    operator,
+                    refusal,
+                });
             }
             Message::Offer { .. } | Message::Chunk { .. } => {
                 return Err(lost(&"it answers an offer with another message"));

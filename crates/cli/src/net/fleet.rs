@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
+use nesa_net::discovery::{Client, Query, Roles};
 use nesa_net::quic::{Quic, QuicConnection};
-use nesa_net::{Address, Connection, Identity, NetConfig, PeerId, Transport};
+use nesa_net::{Address, Connection, Identity, NetConfig, PeerId, SystemClock, Transport};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
@@ -22,6 +23,9 @@ pub struct Node {
     pub operator: String,
 }
 
+/// Most nodes taken from a bootstrap node.
+const NODES_MAX: usize = 64;
+
 /// Nodes in the order in which they hold the model, and connections to them.
 pub struct Fleet {
     /// In pipeline order.
@@ -33,7 +37,9 @@ pub struct Fleet {
 
 impl std::fmt::Debug for Fleet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fleet").field("nodes", &self.nodes).finish_non_exhaustive()
+        f.debug_struct("Fleet")
+            .field("nodes", &self.nodes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -43,8 +49,14 @@ pub fn net_config() -> NetConfig {
     let mut config = NetConfig::local();
     let session = nesa_pipeline::wire::PAYLOAD_BYTES_MAX as u32;
     let shard = nesa_pipeline::deploy::CHUNK_BYTES_MAX as u32 + 1024;
-    config.frame_limits.by_kind.push((nesa_net::stream_kind::SESSION, session));
-    config.frame_limits.by_kind.push((nesa_net::stream_kind::SHARD, shard));
+    config
+        .frame_limits
+        .by_kind
+        .push((nesa_net::stream_kind::SESSION, session));
+    config
+        .frame_limits
+        .by_kind
+        .push((nesa_net::stream_kind::SHARD, shard));
     config
 }
 
@@ -52,7 +64,9 @@ pub fn net_config() -> NetConfig {
 #[must_use]
 pub fn split(layers: usize, n: usize) -> Vec<Range<usize>> {
     let n = n.clamp(1, layers.max(1));
-    (0..n).map(|i| i * layers / n..(i + 1) * layers / n).collect()
+    (0..n)
+        .map(|i| i * layers / n..(i + 1) * layers / n)
+        .collect()
 }
 
 impl Fleet {
@@ -65,7 +79,12 @@ impl Fleet {
         let any = if remote { "0.0.0.0:0" } else { "127.0.0.1:0" };
         let own = Identity::load_or_create(key)?;
         let transport = Quic::bind(own, &any.parse::<Address>()?, net_config())?;
-        Ok(Self { nodes, identity, transport, connections: Mutex::new(BTreeMap::new()) })
+        Ok(Self {
+            nodes,
+            identity,
+            transport,
+            connections: Mutex::new(BTreeMap::new()),
+        })
     }
 
     /// The client's public key.
@@ -90,7 +109,11 @@ impl Fleet {
     #[must_use]
     pub fn unreachable(&self, i: usize, reason: impl ToString) -> NetworkError {
         let (node, operator) = self.names(i);
-        NetworkError::Unreachable { node, operator, reason: reason.to_string() }
+        NetworkError::Unreachable {
+            node,
+            operator,
+            reason: reason.to_string(),
+        }
     }
 
     /// Short name and operator of node `i`.
@@ -107,7 +130,10 @@ impl Fleet {
     /// # Errors
     /// [`NetworkError::Unreachable`].
     pub async fn connection(&self, i: usize) -> Result<QuicConnection, NetworkError> {
-        let node = self.nodes.get(i).ok_or_else(|| self.unreachable(i, "no such node"))?;
+        let node = self
+            .nodes
+            .get(i)
+            .ok_or_else(|| self.unreachable(i, "no such node"))?;
         let mut connections = self.connections.lock().await;
         if let Some(c) = connections.get(&node.peer) {
             return Ok(c.clone());
@@ -115,7 +141,11 @@ impl Fleet {
         let bad = |e: &dyn std::fmt::Display| self.unreachable(i, e.to_string());
         let peer: PeerId = node.peer.parse().map_err(|e| bad(&e))?;
         let address: Address = node.address.parse().map_err(|e| bad(&e))?;
-        let c = self.transport.connect(&address, Some(peer)).await.map_err(|e| bad(&e))?;
+        let c = self
+            .transport
+            .connect(&address, Some(peer))
+            .await
+            .map_err(|e| bad(&e))?;
         connections.insert(node.peer.clone(), c.clone());
         Ok(c)
     }
@@ -133,6 +163,57 @@ impl Fleet {
     pub async fn close(&self) {
         self.transport.close().await;
     }
+}
+
+/// The compute nodes that the bootstrap node at `address` knows, by public key.
+///
+/// # Errors
+/// [`NetworkError::Unreachable`] when it does not answer, [`NetworkError::Process`] when it knows
+/// no compute node.
+pub async fn discover(fleet: &Fleet, address: &str) -> Result<Vec<Node>, NetworkError> {
+    let lost = |e: &dyn std::fmt::Display| NetworkError::Unreachable {
+        node: address.to_owned(),
+        operator: "bootstrap".to_owned(),
+        reason: e.to_string(),
+    };
+    let target: Address = address.parse().map_err(|e| lost(&e))?;
+    let connection = fleet
+        .transport
+        .connect(&target, None)
+        .await
+        .map_err(|e| lost(&e))?;
+    let mut client = Client::open(&connection, SystemClock)
+        .await
+        .map_err(|e| lost(&e))?;
+    let query = Query {
+        model_root: None,
+        roles: Roles::COMPUTE,
+        after: None,
+    };
+    let records = client
+        .list_all(query, NODES_MAX)
+        .await
+        .map_err(|e| lost(&e))?;
+    connection.close(nesa_net::CloseReason::Done);
+    let nodes: Vec<Node> = records
+        .into_iter()
+        .filter_map(|r| {
+            let r = r.record;
+            let address = r.addresses.first()?.to_string();
+            Some(Node {
+                peer: r.peer.to_string(),
+                address,
+                operator: r.operator,
+            })
+        })
+        .collect();
+    if nodes.is_empty() {
+        return Err(NetworkError::Process(format!(
+            "the bootstrap node at {address} knows no compute node; start some with `nesad join \
+             --bootstrap {address}`"
+        )));
+    }
+    Ok(nodes)
 }
 
 #[cfg(test)]

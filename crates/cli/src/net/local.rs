@@ -16,8 +16,16 @@ const READY_S_MAX: u64 = 60;
 /// Longest wait for a node to end after it was asked to, in seconds.
 const STOP_S_MAX: u64 = 10;
 /// Names of the development identities of a local network; each is its own operator.
-const OPERATORS: [&str; 8] =
-    ["dev-alder", "dev-birch", "dev-cedar", "dev-elm", "dev-fir", "dev-hazel", "dev-larch", "dev-oak"];
+const OPERATORS: [&str; 8] = [
+    "dev-alder",
+    "dev-birch",
+    "dev-cedar",
+    "dev-elm",
+    "dev-fir",
+    "dev-hazel",
+    "dev-larch",
+    "dev-oak",
+];
 
 /// Running children; dropping them ends them.
 #[derive(Debug)]
@@ -43,8 +51,12 @@ pub struct NodeOptions {
 /// The node program: beside this one, or found by name.
 #[must_use]
 pub fn program() -> PathBuf {
-    let beside = std::env::current_exe().ok().and_then(|p| Some(p.parent()?.join("nesad")));
-    beside.filter(|p| p.exists()).unwrap_or_else(|| PathBuf::from("nesad"))
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|p| Some(p.parent()?.join("nesad")));
+    beside
+        .filter(|p| p.exists())
+        .unwrap_or_else(|| PathBuf::from("nesad"))
 }
 
 impl LocalNodes {
@@ -53,7 +65,10 @@ impl LocalNodes {
     /// # Errors
     /// [`NetworkError::Process`] when the program is missing or a node does not come up.
     pub async fn start(home: &Home, n: usize, o: &NodeOptions) -> Result<Self, NetworkError> {
-        let mut local = Self { children: Vec::new(), nodes: Vec::new() };
+        let mut local = Self {
+            children: Vec::new(),
+            nodes: Vec::new(),
+        };
         let mut outputs = Vec::new();
         for i in 0..n {
             let mut child = spawn(home, i, o)?;
@@ -107,18 +122,30 @@ fn spawn(home: &Home, i: usize, o: &NodeOptions) -> Result<Child, NetworkError> 
     let log = std::fs::File::create(dir.join("log.txt"))
         .map_err(|e| NetworkError::Process(format!("{}: {e}", dir.display())))?;
     let mut command = Command::new(program());
-    command.arg("run").arg("--home").arg(&dir).args(["--listen", "127.0.0.1:0"]);
-    let operator = OPERATORS.get(i).map_or_else(|| format!("dev-{i}"), |o| (*o).to_owned());
+    command
+        .arg("run")
+        .arg("--home")
+        .arg(&dir)
+        .args(["--listen", "127.0.0.1:0"]);
+    let operator = OPERATORS
+        .get(i)
+        .map_or_else(|| format!("dev-{i}"), |o| (*o).to_owned());
     command.args(["--operator", &operator, "--json", "--exit-with-stdin"]);
     command.args(["--threads", &o.threads.max(1).to_string()]);
     if let Some(simd) = &o.simd {
         command.args(["--simd", simd]);
     }
     if let Some(record) = &o.record {
-        command.arg("--record").arg(record.join(format!("node-{i}")));
+        command
+            .arg("--record")
+            .arg(record.join(format!("node-{i}")));
     }
     command.args(&o.extra);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .kill_on_drop(true);
     // Ctrl-C goes to the parent alone, which ends its nodes in order.
     command.process_group(0);
     command.spawn().map_err(|e| {
@@ -133,7 +160,11 @@ fn parse_ready(line: &str) -> Result<Node, NetworkError> {
     let bad = || NetworkError::Process(format!("a node announced itself as {line:?}"));
     let v: serde_json::Value = serde_json::from_str(line).map_err(|_| bad())?;
     let text = |key: &str| v[key].as_str().map(str::to_owned).ok_or_else(bad);
-    Ok(Node { peer: text("peer")?, address: text("listen")?, operator: text("operator")? })
+    Ok(Node {
+        peer: text("peer")?,
+        address: text("listen")?,
+        operator: text("operator")?,
+    })
 }
 
 /// The state file of a running local network.

@@ -1,9 +1,8 @@
 //! The deployment key and the models sealed under it.
 
-use nesa_codec::{Decode, Digest, Encode, Reader, Writer};
+use nesa_codec::{Decode, Digest, Encode};
 use nesa_model::PartId;
-use nesa_privacy::seal::{Kept, Sink, StoreError};
-use nesa_privacy::{DeploymentKey, seal};
+use nesa_privacy::{DeploymentKey, Kept, Sink, StoreError, seal};
 use nesa_storage::{Home, ModelDir, SealWriter};
 use zeroize::Zeroizing;
 
@@ -28,19 +27,28 @@ pub fn deployment_key(home: &Home) -> Result<DeploymentKey, NetworkError> {
         })?;
         return Ok(DeploymentKey::from_bytes(array));
     }
-    rotate(home)
+    let key = fresh(home)?;
+    make_current(home, &key)?;
+    Ok(key)
 }
 
-/// Makes a new deployment key the current one. The old one is kept under its public name, so that
-/// receipts made under it can still be verified.
+/// A new key, kept under its public name but not current yet.
 ///
 /// # Errors
 /// As [`deployment_key`].
-pub fn rotate(home: &Home) -> Result<DeploymentKey, NetworkError> {
+pub fn fresh(home: &Home) -> Result<DeploymentKey, NetworkError> {
     let key = DeploymentKey::generate(random()?.0);
     home.write_key(&format!("{KEY}-{}", key.id()), key.expose_bytes())?;
-    home.write_key(KEY, key.expose_bytes())?;
     Ok(key)
+}
+
+/// Makes `key` the current one. Older keys are kept under their public names, so that receipts made
+/// under them can still be verified.
+///
+/// # Errors
+/// As [`deployment_key`].
+pub fn make_current(home: &Home, key: &DeploymentKey) -> Result<(), NetworkError> {
+    Ok(home.write_key(KEY, key.expose_bytes())?)
 }
 
 /// The key whose public name is `id`, if this home has it.
@@ -48,28 +56,36 @@ pub fn rotate(home: &Home) -> Result<DeploymentKey, NetworkError> {
 /// # Errors
 /// As [`deployment_key`].
 pub fn key_named(home: &Home, id: &Digest) -> Result<Option<DeploymentKey>, NetworkError> {
-    let Some(bytes) = home.read_key(&format!("{KEY}-{id}"))? else { return Ok(None) };
+    let Some(bytes) = home.read_key(&format!("{KEY}-{id}"))? else {
+        return Ok(None);
+    };
     let bytes = Zeroizing::new(bytes);
-    Ok(bytes.as_slice().try_into().ok().map(DeploymentKey::from_bytes))
+    Ok(bytes
+        .as_slice()
+        .try_into()
+        .ok()
+        .map(DeploymentKey::from_bytes))
 }
 
 /// Stores sealed parts in a home; marks go beside them.
 struct Parts<'a> {
     writer: &'a SealWriter,
-    kept: Vec<(PartId, Digest)>,
 }
 
 impl Sink for Parts<'_> {
     fn kept(&mut self, part: PartId) -> Result<Option<Kept>, StoreError> {
-        let Some(bytes) = self.writer.part(part)? else { return Ok(None) };
-        let Some(mark) = self.writer.mark(part)? else { return Ok(None) };
+        let Some(bytes) = self.writer.part(part)? else {
+            return Ok(None);
+        };
+        let Some(mark) = self.writer.mark(part)? else {
+            return Ok(None);
+        };
         Ok(Some(Kept { bytes, mark }))
     }
 
-    fn keep(&mut self, part: PartId, root: &Digest, kept: Kept) -> Result<(), StoreError> {
+    fn keep(&mut self, part: PartId, _root: &Digest, kept: Kept) -> Result<(), StoreError> {
         self.writer.put(part, &kept.bytes)?;
         self.writer.put_mark(part, &kept.mark)?;
-        self.kept.push((part, *root));
         Ok(())
     }
 }
@@ -92,15 +108,10 @@ pub fn sealed(
         }
     }
     let writer = home.sealing(&root, &key.id())?;
-    let mut sink = Parts { writer: &writer, kept: Vec::new() };
+    let mut sink = Parts { writer: &writer };
     let mut read = |id: PartId| model.part_bytes(id).map_err(|e| Box::new(e) as StoreError);
     let done = seal(model.manifest(), key, &mut read, &mut sink, &mut |p| {
         progress(p.done, p.total);
     })?;
     Ok(writer.finish(&done.manifest, done.link.to_bytes())?)
-}
-
-#[allow(dead_code, reason = "documents the evidence's encoding")]
-fn _evidence(r: &mut Reader<'_>, w: &mut Writer) {
-    let _ = (r.remaining(), w.as_slice());
 }

@@ -2,8 +2,9 @@
 
 mod compare;
 mod eval;
-mod install;
+pub(crate) mod install;
 mod list;
+mod seal;
 mod show;
 
 use crate::{Context, Failure};
@@ -15,6 +16,8 @@ pub(crate) enum Model {
     Pull(install::Pull),
     /// Compile a Hugging Face folder or a GGUF file
     Import(install::Import),
+    /// Rewrite a model's blocks under the deployment key
+    Seal(seal::Seal),
     /// List the models that are here
     Ls,
     /// Show a model's shape, root, sizes and bounds
@@ -33,6 +36,7 @@ impl Model {
         match self {
             Self::Pull(p) => install::pull(&p, context),
             Self::Import(i) => install::import(&i, context),
+            Self::Seal(s) => seal::run(&s, context),
             Self::Ls => list::ls(context),
             Self::Show(s) => show::run(&s, context),
             Self::Rm(r) => list::rm(&r, context),

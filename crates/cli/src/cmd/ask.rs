@@ -1,0 +1,178 @@
+//! `nesa ask`: one question, one checked answer.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+
+use nesa_checkpoint::Message;
+use nesa_client::Finish;
+use serde_json::{Value, json};
+
+use super::network::{self, Asking};
+use crate::net::answer::Answer;
+use crate::net::fleet::Fleet;
+use crate::net::setup::{self, Prepared, Question};
+use crate::{Context, Failure};
+
+/// Longest question read from standard input, in bytes.
+const QUESTION_BYTES_MAX: u64 = 1 << 20;
+
+/// Ask one question.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  nesa ask \"Why is the sky blue?\"\n  nesa ask --privacy ee --assurance spot:5% --json \"…\"\n  cat letter.txt | nesa ask -"
+)]
+pub(crate) struct Ask {
+    /// The question, or - to read it from standard input
+    question: String,
+    #[command(flatten)]
+    asking: Asking,
+    /// Where to write the receipt [default: the home's receipts folder]
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
+}
+
+/// Runs `nesa ask`.
+pub(crate) fn run(what: &Ask, context: &Context) -> Result<(), Failure> {
+    let a = &what.asking;
+    let (privacy, assurance, sampling) = (a.privacy()?, a.assurance()?, a.sampling()?);
+    let mut messages = Vec::new();
+    messages.extend(a.system.as_ref().map(|s| Message::new("system", s)));
+    messages.push(Message::new("user", question(&what.question)?));
+    let q = Question {
+        messages,
+        sampling,
+        max_tokens: a.max_tokens,
+        assurance,
+    };
+    let model = network::model(context, a.model.as_deref())?;
+    let prepared = network::prepare(context, &model, privacy)?;
+    network::runtime()?.block_on(async {
+        let network = network::network(context, &a.nodes).await?;
+        let done = async {
+            network::deploy(context, &network, &prepared).await?;
+            one(context, &network.fleet, &prepared, &q).await
+        }
+        .await;
+        // Whatever happened, nodes that this call started end with it.
+        let fleet = network.fleet.nodes.clone();
+        network.stop().await;
+        let answer = done?;
+        let path = setup::write_receipt(&context.home, &answer, what.receipt.as_deref())?;
+        let value = report(&answer, &prepared, &fleet, &path.display().to_string());
+        if context.out.is_json() {
+            context.out.result(&value, String::new);
+        } else {
+            context.out.step(&summary(&value));
+        }
+        Ok(())
+    })
+}
+
+fn question(text: &str) -> Result<String, Failure> {
+    if text != "-" {
+        return Ok(text.to_owned());
+    }
+    let mut read = String::new();
+    std::io::stdin()
+        .take(QUESTION_BYTES_MAX)
+        .read_to_string(&mut read)
+        .map_err(|e| Failure::failed(format!("standard input: {e}; give the question as text")))?;
+    Ok(read)
+}
+
+/// Asks and streams the text to stdout, unless JSON is wanted.
+pub(crate) async fn one(
+    context: &Context,
+    fleet: &Fleet,
+    prepared: &Prepared,
+    q: &Question,
+) -> Result<Answer, Failure> {
+    let quiet = context.out.is_json();
+    let simd = context.config.simd.name();
+    let mut engine = setup::engine(Some(simd).filter(|s| *s != "auto"), 1);
+    let mut show = |text: &str| {
+        if quiet {
+            return true;
+        }
+        let mut out = std::io::stdout().lock();
+        out.write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .is_ok()
+    };
+    let answer = tokio::select! {
+        done = prepared.ask(fleet, &mut engine, q, &mut show) => done?,
+        _ = tokio::signal::ctrl_c() => return Err(crate::net::NetworkError::Cancelled.into()),
+    };
+    if !quiet {
+        context.out.print("");
+    }
+    Ok(answer)
+}
+
+/// The answer as the documented JSON object.
+pub(crate) fn report(
+    answer: &Answer,
+    prepared: &Prepared,
+    fleet: &[crate::net::fleet::Node],
+    receipt: &str,
+) -> Value {
+    let i = &answer.bundle.inference;
+    let nodes: Vec<Value> = (answer.bundle.hops.iter().zip(fleet))
+        .map(|(h, n)| {
+            let s = &h.statement;
+            json!({
+                "id": n.peer,
+                "operator": n.operator,
+                "layers": [s.first, s.end - 1],
+                "share": Value::Null,
+            })
+        })
+        .collect();
+    json!({
+        "text": answer.text,
+        "tokens": i.answer.len(),
+        "token_ids": i.answer,
+        "prompt_tokens": i.prompt.len(),
+        "finish_reason": match answer.finish { Finish::Stop => "stop", Finish::Length => "length" },
+        "model": prepared.client.manifest.name,
+        "model_root": i.model.to_string(),
+        "privacy": i.privacy,
+        "label": prepared.tier.privacy().label().to_string(),
+        "assurance": answer.verdict.level.to_string(),
+        "cells": {"opened": answer.verdict.cells, "total": answer.verdict.cells_total},
+        "operators": "self-declared",
+        "nodes": nodes,
+        "seconds_to_first_token": round(answer.first_token_s),
+        "tokens_per_second": round(answer.tokens_per_second),
+        "leakage": serde_json::from_str::<Value>(&i.leakage).unwrap_or(Value::Null),
+        "receipt": receipt,
+    })
+}
+
+fn round(v: f64) -> f64 {
+    (v * 1000.0).round() / 1000.0
+}
+
+/// A few lines for people.
+pub(crate) fn summary(v: &Value) -> String {
+    let nodes = v["nodes"].as_array().map_or(0, Vec::len);
+    format!(
+        "\nprivacy    {} ({}; {})\nassurance  {} ({} of {} cells recomputed, all equal)\nnodes      {} \
+         (operators self-declared)\nspeed      {} tokens/s, first token after {} s\nreceipt    {}\n           \
+         check it with: nesa verify {}",
+        v["privacy"].as_str().unwrap_or_default(),
+        v["label"].as_str().unwrap_or_default(),
+        match v["privacy"].as_str() {
+            Some("ee") => "a node with the public base weights can undo it",
+            _ => "nodes see the hidden activations",
+        },
+        v["assurance"].as_str().unwrap_or_default(),
+        v["cells"]["opened"],
+        v["cells"]["total"],
+        nodes,
+        v["tokens_per_second"],
+        v["seconds_to_first_token"],
+        v["receipt"].as_str().unwrap_or_default(),
+        v["receipt"].as_str().unwrap_or_default(),
+    )
+}

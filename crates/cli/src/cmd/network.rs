@@ -1,0 +1,249 @@
+//! What `ask`, `chat` and `up` share: the model, the nodes, and the way to them.
+
+use std::path::PathBuf;
+
+use nesa_client::{Assurance, Privacy};
+use nesa_model::Sampling;
+use nesa_storage::ModelDir;
+use nesa_storage::pull::catalog;
+
+use super::model;
+use crate::net::fleet::{Fleet, Node};
+use crate::net::local::{LocalNodes, NodeOptions, state_file};
+use crate::net::setup::{self, Prepared};
+use crate::net::{NetworkError, answer};
+use crate::output::Unit;
+use crate::{Context, Failure};
+
+/// Nodes of a local network unless told otherwise.
+pub(crate) const NODES: usize = 3;
+
+/// Options of everything that asks.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Asking {
+    /// The model to ask [default: smollm2-135m]
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+    /// Privacy tier: `open`, or `ee` (obfuscated: stops nodes that lack the base weights)
+    #[arg(long, default_value = "ee", value_name = "TIER")]
+    pub(crate) privacy: String,
+    /// Evidence: `receipt`, `spot`, `spot:N` cells or `spot:P%` of all cells
+    #[arg(long, default_value = "spot", value_name = "LEVEL")]
+    pub(crate) assurance: String,
+    /// Most tokens of an answer
+    #[arg(long, default_value_t = 256, value_name = "N")]
+    pub(crate) max_tokens: usize,
+    /// 0 always takes the likeliest token
+    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    pub(crate) temperature: f64,
+    /// Sample from the smallest set of tokens with this probability
+    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    pub(crate) top_p: f64,
+    /// Seed of the sampler [default: fresh]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Instructions that precede the conversation
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    #[command(flatten)]
+    pub(crate) nodes: Nodes,
+}
+
+/// Which nodes to use.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Nodes {
+    /// Start a local network of N nodes for this call
+    #[arg(long, value_name = "N", conflicts_with = "bootstrap")]
+    pub(crate) nodes: Option<usize>,
+    /// Use the nodes that the bootstrap node at this address knows
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) bootstrap: Option<String>,
+    /// Write, per party, every byte that it received
+    #[arg(long, value_name = "DIR")]
+    pub(crate) record: Option<PathBuf>,
+    /// Further argument for each local node; may be repeated
+    #[arg(long, value_name = "ARG", hide = true, allow_hyphen_values = true)]
+    pub(crate) node_arg: Vec<String>,
+}
+
+/// A network in use; a local one that this call started ends with it.
+pub(crate) struct Network {
+    /// The nodes and the connections to them.
+    pub(crate) fleet: Fleet,
+    local: Option<LocalNodes>,
+}
+
+impl Network {
+    /// Ends what this call started.
+    pub(crate) async fn stop(self) {
+        self.fleet.close().await;
+        if let Some(local) = self.local {
+            local.stop().await;
+        }
+    }
+
+    /// Process ids of the nodes that this call started.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.local.as_ref().map_or_else(Vec::new, LocalNodes::pids)
+    }
+}
+
+impl From<NetworkError> for Failure {
+    fn from(error: NetworkError) -> Self {
+        Self::new(error.exit_code(), error)
+    }
+}
+
+impl Asking {
+    /// The tier, or a usage error naming the known ones.
+    pub(crate) fn privacy(&self) -> Result<Privacy, Failure> {
+        self.privacy.parse().map_err(Failure::usage)
+    }
+
+    /// The level of evidence, or a usage error naming the known ones.
+    pub(crate) fn assurance(&self) -> Result<Assurance, Failure> {
+        self.assurance.parse().map_err(Failure::usage)
+    }
+
+    /// How tokens are chosen; a fresh seed unless one was given.
+    pub(crate) fn sampling(&self) -> Result<Sampling, Failure> {
+        sampling(self.temperature, self.top_p, self.seed)
+    }
+}
+
+/// Checked sampling options.
+pub(crate) fn sampling(
+    temperature: f64,
+    top_p: f64,
+    seed: Option<u64>,
+) -> Result<Sampling, Failure> {
+    if !(0.0..=10.0).contains(&temperature) || !(0.0..=1.0).contains(&top_p) {
+        return Err(Failure::usage(
+            "temperature is 0 to 10, top-p 0 to 1; see `nesa ask --help`",
+        ));
+    }
+    let seed = match seed {
+        Some(seed) => seed,
+        None => {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&answer::random()?.0[..8]);
+            u64::from_le_bytes(bytes)
+        }
+    };
+    Ok(Sampling {
+        temperature_milli: (temperature * 1000.0).round() as u32,
+        top_p_milli: (top_p * 1000.0).round().max(1.0) as u32,
+        top_k: 0,
+        seed,
+    })
+}
+
+/// The model called `name`: from this home, or pulled and compiled now.
+pub(crate) fn model(context: &Context, name: Option<&str>) -> Result<ModelDir, Failure> {
+    let name = name.unwrap_or(&context.config.model);
+    if !context.home.models_folder().join(name).exists()
+        && let Some(entry) = catalog::find(name)
+    {
+        let pulled = model::install::fetch(context, name)?;
+        return model::install::compile(context, name, &pulled.path, Some(entry.name));
+    }
+    Ok(context.home.model(name)?)
+}
+
+/// The model's client side, sealed where the tier asks for it, with progress.
+pub(crate) fn prepare(
+    context: &Context,
+    model: &ModelDir,
+    privacy: Privacy,
+) -> Result<Prepared, Failure> {
+    let bar = context.out.bar(0, Unit::Items);
+    let mut on = |done: usize, total: usize| bar.set("seal layers", done as u64, total as u64);
+    Ok(setup::prepare(&context.home, model, privacy, &mut on)?)
+}
+
+/// The nodes to use: this call's own, those of a bootstrap node, a running network's, or three
+/// new ones.
+pub(crate) async fn network(context: &Context, which: &Nodes) -> Result<Network, Failure> {
+    let key = context.home.keys()?.join("client.pem");
+    if let Some(bootstrap) = &which.bootstrap {
+        let mut fleet = Fleet::new(Vec::new(), &key, true)?;
+        fleet.nodes = crate::net::fleet::discover(&fleet, bootstrap).await?;
+        return Ok(Network { fleet, local: None });
+    }
+    if which.nodes.is_none()
+        && which.record.is_none()
+        && let Some(nodes) = running(context).await?
+    {
+        return Ok(Network {
+            fleet: Fleet::new(nodes, &key, false)?,
+            local: None,
+        });
+    }
+    let n = which.nodes.unwrap_or(NODES);
+    if !(1..=64).contains(&n) {
+        return Err(Failure::usage(
+            "a local network has 1 to 64 nodes; see `nesa up --help`",
+        ));
+    }
+    context.out.note(&format!("starting {n} nodes"));
+    let options = NodeOptions {
+        record: which.record.clone(),
+        simd: Some(context.config.simd.name().to_owned()).filter(|s| s != "auto"),
+        threads: 1,
+        extra: which.node_arg.clone(),
+    };
+    let local = LocalNodes::start(&context.home, n, &options).await?;
+    let fleet = Fleet::new(local.nodes.clone(), &key, false)?;
+    Ok(Network {
+        fleet,
+        local: Some(local),
+    })
+}
+
+/// The nodes of the local network that `nesa up` runs for this home, if one does.
+async fn running(context: &Context) -> Result<Option<Vec<Node>>, Failure> {
+    let path = state_file(&context.home.run()?);
+    let Ok(Some(bytes)) = nesa_storage::disk::read(&path, 1 << 20) else {
+        return Ok(None);
+    };
+    let Ok(nodes) = serde_json::from_slice::<Vec<Node>>(&bytes) else {
+        return Ok(None);
+    };
+    let key = context.home.keys()?.join("client.pem");
+    let probe = Fleet::new(nodes.clone(), &key, false)?;
+    for i in 0..nodes.len() {
+        if probe.connection(i).await.is_err() {
+            // The network ended without clearing up.
+            probe.close().await;
+            let _ = nesa_storage::disk::remove(&path);
+            return Ok(None);
+        }
+    }
+    probe.close().await;
+    Ok((!nodes.is_empty()).then_some(nodes))
+}
+
+/// Gives every node its blocks, with progress.
+pub(crate) async fn deploy(
+    context: &Context,
+    network: &Network,
+    prepared: &Prepared,
+) -> Result<(), Failure> {
+    let bar = context.out.bar(0, Unit::Bytes);
+    let total = prepared.served.bytes();
+    let sent = std::sync::atomic::AtomicU64::new(0);
+    let on = |n: u64| {
+        let done = sent.fetch_add(n, std::sync::atomic::Ordering::Relaxed) + n;
+        bar.set("send blocks to nodes", done, total.max(done));
+    };
+    Ok(prepared.deploy(&network.fleet, &on).await?)
+}
+
+/// A runtime for commands that use the network.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::failed(format!("cannot start the I/O threads: {e}")))
+}

@@ -1,0 +1,150 @@
+//! `nesa verify`: what a receipt proves to whoever reads it.
+
+use std::path::PathBuf;
+
+use nesa_client::Privacy;
+use nesa_codec::Decode;
+use nesa_kernels::Level;
+use nesa_model::Engine;
+use nesa_proof::bundle::BUNDLE_BYTES_MAX;
+use nesa_proof::{Bundle, verify};
+use serde_json::json;
+
+use crate::net::{sealing, setup};
+use crate::{Context, Failure};
+
+/// Exit code of evidence that does not hold.
+const VIOLATED: u8 = 4;
+
+/// Check a receipt.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Prints the level that it re-established itself. Level `spot`, and the tie of \
+                  prompt and answer to the rows, need the model here (and, under ee, the key)."
+)]
+pub(crate) struct Verify {
+    /// A receipt bundle
+    bundle: PathBuf,
+}
+
+/// Runs `nesa verify`.
+pub(crate) fn run(what: &Verify, context: &Context) -> Result<(), Failure> {
+    let bytes = nesa_storage::disk::read(&what.bundle, BUNDLE_BYTES_MAX as u64)
+        .map_err(nesa_storage::Error::from)?
+        .ok_or_else(|| {
+            Failure::failed(format!(
+                "{} does not exist; receipts are in {}",
+                what.bundle.display(),
+                context.home.root().join("receipts").display()
+            ))
+        })?;
+    match check(&bytes, context) {
+        Ok(verified) => {
+            let value = json!({
+                "ok": true,
+                "level": verified.level,
+                "reason": verified.reason,
+                "cells": {"opened": verified.cells, "total": verified.cells_total},
+            });
+            context.out.result(&value, || {
+                format!(
+                    "ok: level {} re-established\n{}",
+                    verified.level, verified.reason
+                )
+            });
+            Ok(())
+        }
+        Err(reason) => {
+            let value = json!({"ok": false, "level": "none", "reason": reason});
+            context.out.result(&value, || format!("NOT ok: {reason}"));
+            let text = format!("the receipt does not hold: {reason}; do not rely on this answer");
+            Err(Failure::new(VIOLATED, anyhow::Error::msg(text)))
+        }
+    }
+}
+
+struct Verified {
+    level: String,
+    reason: String,
+    cells: u64,
+    cells_total: u64,
+}
+
+/// Everything that this home can re-establish about a bundle.
+fn check(bytes: &[u8], context: &Context) -> Result<Verified, String> {
+    let bundle = Bundle::from_bytes(bytes).map_err(|e| format!("not a receipt: {e}"))?;
+    let mut engine = Engine::new(Level::detect(), 1);
+    let known = known_model(&bundle, context)?;
+    let verdict = match &known {
+        Some(p) => {
+            let shape = p.served.manifest().shape.clone();
+            verify::bundle(&bundle, Some(&shape), &mut |i| p.block(i), &mut engine)
+        }
+        None => verify::bundle(&bundle, None, &mut |_| None, &mut engine),
+    }
+    .map_err(|e| e.to_string())?;
+    let reason = match &known {
+        Some(p) => {
+            nesa_client::reproduce(&bundle, &p.client, &p.tier, &mut engine)
+                .map_err(|e| e.to_string())?;
+            format!(
+                "signatures and chain hold; {} of {} cells recomputed, all equal; the prompt's rows \
+                 and every sampled token reproduced",
+                verdict.cells, verdict.cells_total
+            )
+        }
+        None => {
+            "signatures and chain hold; the model (or its key) is not in this home, so nothing \
+                 was recomputed"
+                .to_owned()
+        }
+    };
+    Ok(Verified {
+        level: verdict.level.to_string(),
+        reason,
+        cells: verdict.cells,
+        cells_total: verdict.cells_total,
+    })
+}
+
+/// The model that the bundle speaks of, as its nodes served it, if this home has it and the key.
+fn known_model(b: &Bundle, context: &Context) -> Result<Option<setup::Prepared>, String> {
+    let text = |e: &dyn std::fmt::Display| e.to_string();
+    let Some(served) = b.hops.first().map(|h| h.statement.model) else {
+        return Ok(None);
+    };
+    let models = context.home.models().map_err(|e| text(&e))?;
+    let Some(model) = models
+        .into_iter()
+        .filter_map(|m| context.home.model(&m.name).ok())
+        .find(|m| m.root() == b.inference.model)
+    else {
+        return Ok(None);
+    };
+    let mut quiet = |_, _| ();
+    let prepared = match b
+        .inference
+        .privacy
+        .parse::<Privacy>()
+        .map_err(|e| text(&e))?
+    {
+        Privacy::Open => setup::prepare_with(&context.home, &model, None, &mut quiet),
+        Privacy::Ee => {
+            let Ok(sealed) = context.home.sealed(&served) else {
+                return Ok(None);
+            };
+            let Some(id) = sealed.manifest().sealed_under else {
+                return Ok(None);
+            };
+            let Some(key) = sealing::key_named(&context.home, &id).map_err(|e| text(&e))? else {
+                return Ok(None);
+            };
+            setup::prepare_with(&context.home, &model, Some(&key), &mut quiet)
+        }
+    }
+    .map_err(|e| text(&e))?;
+    if prepared.root() != served {
+        return Err("the hops ran another model than the one stated".to_owned());
+    }
+    Ok(Some(prepared))
+}

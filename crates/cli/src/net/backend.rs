@@ -1,0 +1,211 @@
+//! The endpoint's backend: chat requests become sessions over the network.
+
+use std::sync::Arc;
+
+use nesa_checkpoint::Message;
+use nesa_client::{Assurance, ClientError, Finish, Privacy};
+use nesa_gateway::{Backend, BackendError, Cancel, ChatRequest, Event, ModelInfo};
+use nesa_storage::{Home, ModelDir};
+use tokio::sync::{Mutex, RwLock, Semaphore, mpsc};
+
+use super::setup::{self, Prepared, Question};
+use super::{NetworkError, sealing};
+use crate::Context;
+use crate::cmd::network::{Network, sampling};
+
+/// Answers in the making at once; more are told to come back.
+const ANSWERS_MAX: usize = 16;
+/// Events that wait for a slow reader.
+const EVENTS_MAX: usize = 32;
+/// Longest answer where the request names no limit.
+const TOKENS_DEFAULT: usize = 1024;
+
+/// Serves one model over one network.
+pub(crate) struct NetworkBackend(Arc<Shared>);
+
+struct Shared {
+    home: Home,
+    simd: String,
+    network: Arc<Network>,
+    model: ModelDir,
+    assurance: Assurance,
+    /// What new sessions use; replaced when the deployment key was rotated.
+    current: RwLock<Arc<Prepared>>,
+    rotating: Mutex<()>,
+    slots: Arc<Semaphore>,
+}
+
+impl NetworkBackend {
+    pub(crate) fn new(
+        context: &Context,
+        network: Arc<Network>,
+        model: ModelDir,
+        prepared: Prepared,
+        assurance: Assurance,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            home: context.home.clone(),
+            simd: context.config.simd.name().to_owned(),
+            network,
+            model,
+            assurance,
+            current: RwLock::new(Arc::new(prepared)),
+            rotating: Mutex::new(()),
+            slots: Arc::new(Semaphore::new(ANSWERS_MAX)),
+        }))
+    }
+}
+
+impl Backend for NetworkBackend {
+    fn models(&self) -> Vec<ModelInfo> {
+        let (s, manifest) = (&self.0, self.0.model.manifest());
+        let privacy = s
+            .current
+            .try_read()
+            .map_or("ee", |p| p.tier.privacy().name());
+        vec![ModelInfo {
+            id: s.model.name().to_owned(),
+            created_s: created_s(&s.model),
+            owned_by: "local".to_owned(),
+            context_tokens: manifest.shape.context as u32,
+            root: s.model.root().to_string(),
+            privacy: privacy.to_owned(),
+            assurance: s.assurance.name().to_owned(),
+        }]
+    }
+
+    fn chat(
+        &self,
+        request: ChatRequest,
+        cancel: Cancel,
+    ) -> mpsc::Receiver<Result<Event, BackendError>> {
+        let (events, out) = mpsc::channel(EVENTS_MAX);
+        let shared = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            let Ok(_slot) = Arc::clone(&shared.slots).try_acquire_owned() else {
+                let _ = events
+                    .send(Err(BackendError::Busy { retry_after_s: 2 }))
+                    .await;
+                return;
+            };
+            // Sampling computes between network messages: keep it off the I/O threads.
+            let handle = tokio::runtime::Handle::current();
+            let failed = events.clone();
+            let run = tokio::task::spawn_blocking(move || {
+                handle.block_on(shared.answer(&request, &cancel, &events))
+            });
+            if let Ok(Err(e)) = run.await {
+                let _ = failed.send(Err(error(e))).await;
+            }
+        });
+        out
+    }
+}
+
+impl Shared {
+    /// What new sessions use. A rotated key is noticed here: the new blocks go to the nodes first,
+    /// and sessions that run keep the old ones.
+    async fn prepared(&self) -> Result<Arc<Prepared>, NetworkError> {
+        let now = Arc::clone(&*self.current.read().await);
+        if now.tier.privacy() == Privacy::Open {
+            return Ok(now);
+        }
+        let id = sealing::deployment_key(&self.home)?.id();
+        if now.served.manifest().sealed_under == Some(id) {
+            return Ok(now);
+        }
+        let _one = self.rotating.lock().await;
+        let now = Arc::clone(&*self.current.read().await);
+        if now.served.manifest().sealed_under == Some(id) {
+            return Ok(now);
+        }
+        let next = setup::prepare(&self.home, &self.model, Privacy::Ee, &mut |_, _| ())?;
+        next.deploy(&self.network.fleet, &|_| ()).await?;
+        let next = Arc::new(next);
+        *self.current.write().await = Arc::clone(&next);
+        Ok(next)
+    }
+
+    async fn answer(
+        &self,
+        request: &ChatRequest,
+        cancel: &Cancel,
+        events: &mpsc::Sender<Result<Event, BackendError>>,
+    ) -> Result<(), NetworkError> {
+        let prepared = self.prepared().await?;
+        let q = Question {
+            messages: request
+                .messages
+                .iter()
+                .map(|m| Message::new(m.role.name(), &m.content))
+                .collect(),
+            sampling: sampling(request.temperature, request.top_p, request.seed)
+                .map_err(|f| NetworkError::Process(f.error.to_string()))?,
+            max_tokens: request.max_tokens.map_or(TOKENS_DEFAULT, |n| n as usize),
+            assurance: self.assurance,
+        };
+        let mut engine = setup::engine(Some(&self.simd), 1);
+        let mut show = |text: &str| {
+            let sent = events.blocking_send(Ok(Event::Text(text.to_owned())));
+            sent.is_ok() && !cancel.is_cancelled()
+        };
+        let label = prepared.tier.privacy().label().to_string();
+        let started = Event::Started {
+            privacy: label.clone(),
+            receipt: None,
+        };
+        let _ = events.send(Ok(started)).await;
+        let answer = prepared
+            .ask(&self.network.fleet, &mut engine, &q, &mut show)
+            .await?;
+        let receipt = setup::write_receipt(&self.home, &answer, None)?;
+        let i = &answer.bundle.inference;
+        let done = Event::Done {
+            finish: match answer.finish {
+                Finish::Stop => nesa_gateway::Finish::Stop,
+                Finish::Length => nesa_gateway::Finish::Length,
+            },
+            prompt_tokens: i.prompt.len() as u32,
+            completion_tokens: i.answer.len() as u32,
+            privacy: label,
+            assurance: answer.verdict.level.to_string(),
+            receipt: Some(receipt.display().to_string()),
+        };
+        let _ = events.send(Ok(done)).await;
+        Ok(())
+    }
+}
+
+/// When the model was compiled, in seconds since 1970.
+fn created_s(model: &ModelDir) -> u64 {
+    let modified = std::fs::metadata(model.path())
+        .and_then(|m| m.modified())
+        .ok();
+    let age = modified.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+    age.map_or(0, |d| d.as_secs())
+}
+
+/// How a failure looks to an OpenAI client.
+fn error(e: NetworkError) -> BackendError {
+    let message = e.to_string();
+    match e {
+        NetworkError::Client(ClientError::PromptTooLong { prompt, context }) => {
+            BackendError::ContextLength {
+                prompt_tokens: prompt as u32,
+                context_tokens: context as u32,
+            }
+        }
+        NetworkError::Client(ClientError::Violation(_)) => BackendError::Verification { message },
+        NetworkError::Client(ClientError::Text(_) | ClientError::PromptEmpty) => {
+            BackendError::InvalidRequest {
+                message,
+                param: Some("messages".to_owned()),
+            }
+        }
+        NetworkError::Unreachable { .. } | NetworkError::Net(_) => {
+            BackendError::Unavailable { message }
+        }
+        NetworkError::Refused { .. } => BackendError::Busy { retry_after_s: 2 },
+        _ => BackendError::Internal { message },
+    }
+}

@@ -1,0 +1,202 @@
+//! From a model's name to an answer: client side, sealed or open blocks, nodes.
+
+use std::sync::{Arc, Mutex};
+
+use nesa_checkpoint::Message;
+use nesa_client::{Ask, Assurance, ClientModel, Privacy, Request, Tier};
+use nesa_codec::{Digest, Encode};
+use nesa_kernels::Level;
+use nesa_model::block::Common;
+use nesa_model::{Engine, Sampling, Shard};
+use nesa_privacy::RowKey;
+use nesa_storage::{Home, ModelDir};
+
+use super::answer::{Answer, answer, random};
+use super::fleet::Fleet;
+use super::{NetworkError, deploy, sealing};
+
+/// A model ready to be asked under one tier.
+pub struct Prepared {
+    /// Text side, embedding and head.
+    pub client: Arc<ClientModel>,
+    /// What the nodes serve: sealed under `ee`, compiled under `open`.
+    pub served: ModelDir,
+    /// Hides and reveals rows.
+    pub tier: Tier,
+    common: Arc<Common>,
+    packed: Mutex<Vec<Option<Arc<Shard>>>>,
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared")
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One question.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The conversation.
+    pub messages: Vec<Message>,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Most tokens of the answer.
+    pub max_tokens: usize,
+    /// Evidence asked for.
+    pub assurance: Assurance,
+}
+
+/// Prompt positions per flight: large enough for full matrix products, small enough that hops of
+/// one pipeline work at the same time.
+const CHUNK: usize = 64;
+
+/// Loads the client side of `model` and seals its blocks where the tier asks for it.
+///
+/// # Errors
+/// [`NetworkError`] of the part that fails.
+pub fn prepare(
+    home: &Home,
+    model: &ModelDir,
+    privacy: Privacy,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Prepared, NetworkError> {
+    let key = match privacy {
+        Privacy::Open => None,
+        Privacy::Ee => Some(sealing::deployment_key(home)?),
+    };
+    prepare_with(home, model, key.as_ref(), progress)
+}
+
+/// As [`prepare`], under a given deployment key, or open without one.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_with(
+    home: &Home,
+    model: &ModelDir,
+    key: Option<&nesa_privacy::DeploymentKey>,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Prepared, NetworkError> {
+    let manifest = model.manifest().clone();
+    let (served, tier) = match key {
+        None => (model.clone(), Tier::Open),
+        Some(key) => {
+            let served = sealing::sealed(home, model, key, progress)?;
+            let rows = RowKey::new(&key.for_model(&manifest.root()), &manifest.shape);
+            (served, Tier::Ee(Arc::new(rows)))
+        }
+    };
+    let client = ClientModel::new(
+        manifest,
+        model.open_vocabulary()?,
+        model.tokenizer()?,
+        model.chat()?,
+    )?;
+    let common = Arc::new(served.open_common()?);
+    let layers = served.manifest().shape.layers;
+    Ok(Prepared {
+        client: Arc::new(client),
+        served,
+        tier,
+        common,
+        packed: Mutex::new(vec![None; layers]),
+    })
+}
+
+impl Prepared {
+    /// The packed block of layer `i` as the nodes serve it, for recomputation.
+    #[must_use]
+    pub fn block(&self, i: u32) -> Option<Arc<Shard>> {
+        let at = i as usize;
+        let mut packed = self.packed.lock().ok()?;
+        if let Some(shard) = packed.get(at)? {
+            return Some(Arc::clone(shard));
+        }
+        let shape = self.served.manifest().shape.clone();
+        let mut shard = Shard::new(shape, Arc::clone(&self.common), at..at + 1);
+        shard
+            .push(&self.served.open_layer(i, &self.common).ok()?)
+            .ok()?;
+        let shard = Arc::new(shard);
+        packed[at] = Some(Arc::clone(&shard));
+        Some(shard)
+    }
+
+    /// Root of the model that the nodes serve.
+    #[must_use]
+    pub fn root(&self) -> Digest {
+        self.served.root()
+    }
+
+    /// Asks over `fleet`, whose nodes serve this model.
+    ///
+    /// # Errors
+    /// [`NetworkError`].
+    pub async fn ask(
+        &self,
+        fleet: &Fleet,
+        engine: &mut Engine,
+        q: &Question,
+        show: &mut (dyn FnMut(&str) -> bool + Send),
+    ) -> Result<Answer, NetworkError> {
+        let request = Request {
+            prompt: self.client.prompt(&q.messages)?,
+            sampling: q.sampling,
+            max_tokens: q.max_tokens,
+            chunk: CHUNK,
+        };
+        let ask = Ask::new(Arc::clone(&self.client), self.tier.clone(), request)?;
+        let mut blocks = |i| self.block(i);
+        answer(
+            fleet,
+            ask,
+            self.root(),
+            q.assurance,
+            engine,
+            &mut blocks,
+            show,
+        )
+        .await
+    }
+
+    /// Makes sure that every node of `fleet` serves its range.
+    ///
+    /// # Errors
+    /// As [`deploy::deploy`].
+    pub async fn deploy(&self, fleet: &Fleet, sent: &dyn Fn(u64)) -> Result<(), NetworkError> {
+        deploy::deploy(fleet, &self.served, sent).await
+    }
+}
+
+/// An engine for the client's own part.
+#[must_use]
+pub fn engine(simd: Option<&str>, threads: usize) -> Engine {
+    let level = simd
+        .and_then(|s| s.parse().ok())
+        .unwrap_or_else(Level::detect);
+    Engine::new(level, threads)
+}
+
+/// Writes a receipt bundle and returns its path.
+///
+/// # Errors
+/// [`NetworkError::Storage`].
+pub fn write_receipt(
+    home: &Home,
+    answer: &Answer,
+    to: Option<&std::path::Path>,
+) -> Result<std::path::PathBuf, NetworkError> {
+    let path = match to {
+        Some(path) => path.to_owned(),
+        None => {
+            let name = random()?.to_string();
+            home.receipts()?.join(format!("{}.nesabundle", &name[..16]))
+        }
+    };
+    let bytes = answer.bundle.to_bytes();
+    nesa_storage::disk::write(&path, &bytes, nesa_storage::disk::Access::Owner)
+        .map_err(nesa_storage::Error::from)?;
+    Ok(path)
+}
