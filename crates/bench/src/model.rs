@@ -9,12 +9,13 @@ use nesa_codec::{Decode, Encode};
 use nesa_kernels::Level;
 use nesa_model::engine::{PackedHead, Span};
 use nesa_model::manifest::{Manifest, PartId};
-use nesa_model::{Engine, Shard, Vocabulary};
+use nesa_model::spec::Shape;
+use nesa_model::{Engine, KvCache, Shard, Vocabulary};
 
 use crate::clock::cpu_seconds;
 
 /// Positions that the compiled model keeps.
-const CONTEXT: usize = 2048;
+const CONTEXT: usize = 1024;
 
 /// Tokens that the compiler calibrates on, in sequences of 256.
 const CALIBRATION: usize = 2048;
@@ -30,7 +31,9 @@ pub(crate) fn tokens(checkpoint: &Path, text: &Path, count: usize) -> Result<Vec
     let mut ids = checkpoint.tokenizer()?.encode(&part, false)?;
     ids.truncate(count);
     if ids.len() < count {
-        return Err(anyhow!("the text has fewer than {count} tokens; give a longer one"));
+        return Err(anyhow!(
+            "the text has fewer than {count} tokens; give a longer one"
+        ));
     }
     Ok(ids)
 }
@@ -65,6 +68,7 @@ pub(crate) struct Runner {
     shard: Shard,
     vocabulary: Vocabulary,
     head: PackedHead,
+    cache: KvCache,
 }
 
 impl Runner {
@@ -78,8 +82,7 @@ impl Runner {
         };
         let manifest = Manifest::from_bytes(&read("manifest".to_owned())?)?;
         let common = manifest.open_common(&read(PartId::Common.to_string())?)?;
-        let mut vocabulary =
-            manifest.open_vocabulary(&read(PartId::Vocabulary.to_string())?)?;
+        let mut vocabulary = manifest.open_vocabulary(&read(PartId::Vocabulary.to_string())?)?;
         let layers = manifest.shape.layers;
         let mut shard = Shard::new(manifest.shape.clone(), Arc::new(common.clone()), 0..layers);
         for i in 0..layers as u32 {
@@ -88,12 +91,25 @@ impl Runner {
         }
         let head = PackedHead::new(&vocabulary)?.context("the model has no head")?;
         vocabulary.head = None;
+        let mut cache = shard.cache(CONTEXT);
+        Self::touch(&mut cache, layers, &manifest.shape);
         Ok(Self {
             engine: Engine::new(level, threads),
             shard,
             vocabulary,
             head,
+            cache,
         })
+    }
+
+    /// Writes every page of `cache` once, as a process that has served before would have.
+    fn touch(cache: &mut KvCache, layers: usize, shape: &Shape) {
+        let row = vec![0i16; shape.kv_dim()];
+        for i in 0..layers {
+            for pos in 0..cache.capacity() {
+                cache.store(i, pos, &row, &row);
+            }
+        }
     }
 
     /// Bytes of int8 weights that one decoded token reads.
@@ -102,8 +118,9 @@ impl Runner {
         s.layers * s.block_macs() + s.vocab * s.dim
     }
 
-    /// Logits of the last of `ids`, which follow what `cache` holds.
-    fn step(&mut self, cache: &mut nesa_model::KvCache, ids: &[u32]) -> Result<Vec<i32>> {
+    /// Logits of the last of `ids`, which follow what the cache holds.
+    fn step(&mut self, ids: &[u32]) -> Result<Vec<i32>> {
+        let cache = &mut self.cache;
         let dim = self.shard.shape().dim;
         let mut x = self
             .vocabulary
@@ -119,15 +136,15 @@ impl Runner {
     /// # Errors
     /// Past the context, or for an unknown token.
     pub(crate) fn run(&mut self, prompt: &[u32], decode: usize) -> Result<Run> {
-        let mut cache = self.shard.cache(prompt.len() + decode);
+        self.cache.truncate(0);
         let mut ids = Vec::new();
         let start = cpu_seconds()?;
-        let mut logits = self.step(&mut cache, prompt)?;
+        let mut logits = self.step(prompt)?;
         let middle = cpu_seconds()?;
         for _ in 0..decode {
             let id = best(&logits);
             ids.push(id);
-            logits = self.step(&mut cache, &[id])?;
+            logits = self.step(&[id])?;
         }
         let end = cpu_seconds()?;
         Ok(Run {

@@ -9,37 +9,45 @@ pub const TABLE_LEN: usize = 1 << 16;
 /// Values that are looked up at once, between two vectorised loops.
 pub(crate) const CHUNK: usize = 64;
 
-/// Divisors of adjacent rows, in the form of [`round_div`].
+/// One divisor as offset, multiplier and shift.
 #[derive(Clone, Copy)]
-pub(crate) struct Scale<'a> {
-    offset: &'a [u32],
-    magic: &'a [u32],
-    shift: &'a [u32],
+pub(crate) struct Divisor {
+    offset: u32,
+    magic: u32,
+    shift: u32,
 }
 
-impl<'a> Scale<'a> {
-    /// `len` divisors from `first` on.
-    #[inline(always)]
-    pub(crate) fn new(divisors: &'a Divisors, first: usize, len: usize) -> Self {
-        Self {
-            offset: &divisors.offset[first..][..len],
-            magic: &divisors.magic[first..][..len],
-            shift: &divisors.shift[first..][..len],
-        }
-    }
+/// `len` divisors from `first` on.
+#[inline(always)]
+pub(crate) fn divisors_from(
+    d: &Divisors,
+    first: usize,
+    len: usize,
+) -> impl Iterator<Item = Divisor> {
+    let offsets = &d.offset[first..][..len];
+    let magics = &d.magic[first..][..len];
+    let shifts = &d.shift[first..][..len];
+    let zip = offsets.iter().zip(magics).zip(shifts);
+    zip.map(|((&offset, &magic), &shift)| Divisor {
+        offset,
+        magic,
+        shift,
+    })
+}
 
-    /// `round(y / D)` of the `i`-th divisor for `|y| ≤ 2^31`.
+impl Divisor {
+    /// `round(y / D)` for `|y| ≤ 2^31`.
     #[inline(always)]
-    pub(crate) fn round_div(&self, i: usize, y: i32) -> i32 {
-        let q = self.quotient(i, y.unsigned_abs());
+    pub(crate) fn round_div(self, y: i32) -> i32 {
+        let q = self.quotient(y.unsigned_abs());
         if y < 0 { q.wrapping_neg() } else { q }
     }
 
-    /// `round(n / D)` of the `i`-th divisor for `n ≤ 2^31`.
+    /// `round(n / D)` for `n ≤ 2^31`.
     #[inline(always)]
-    pub(crate) fn quotient(&self, i: usize, n: u32) -> i32 {
-        let n = u64::from(n.wrapping_add(self.offset[i]));
-        ((n * u64::from(self.magic[i])) >> self.shift[i]) as i32
+    pub(crate) fn quotient(self, n: u32) -> i32 {
+        let n = u64::from(n.wrapping_add(self.offset));
+        ((n * u64::from(self.magic)) >> self.shift) as i32
     }
 }
 
@@ -54,10 +62,10 @@ compiled! {
 #[inline(always)]
 fn round_rows_body(divisors: &Divisors, first: usize, y: &[i32], max: i16, out: &mut [i16]) {
     assert_eq!(y.len(), out.len(), "sums and outputs");
-    let scale = Scale::new(divisors, first, y.len());
     let max = i32::from(max);
-    for (i, (out, &y)) in out.iter_mut().zip(y).enumerate() {
-        *out = scale.round_div(i, y).clamp(-max, max) as i16;
+    let divisors = divisors_from(divisors, first, y.len());
+    for ((out, &y), d) in out.iter_mut().zip(y).zip(divisors) {
+        *out = d.round_div(y).clamp(-max, max) as i16;
     }
 }
 
@@ -163,9 +171,10 @@ fn products(
             for (value, &g) in values.iter_mut().zip(gate) {
                 *value = i32::from(table[index(g)]);
             }
-            let scale = Scale::new(divisors, c * CHUNK, up.len());
-            for (i, (&value, &u)) in values.iter().zip(up).enumerate() {
-                out[i] = scale.round_div(i, value * i32::from(u)).clamp(-max, max);
+            let divisors = divisors_from(divisors, c * CHUNK, up.len());
+            let factors = values.iter().zip(up).zip(divisors);
+            for (out, ((&value, &u), d)) in out.iter_mut().zip(factors) {
+                *out = d.round_div(value * i32::from(u)).clamp(-max, max);
             }
             put(row * width + c * CHUNK, &out[..up.len()]);
         }

@@ -7,7 +7,7 @@
 
 use crate::dispatch::compiled;
 use crate::divisors::Divisors;
-use crate::rounding::{CHUNK, Scale};
+use crate::rounding::{CHUNK, divisors_from};
 
 /// Entries of the exponential table.
 pub const EXP_LEN: usize = 1 << 14;
@@ -30,13 +30,15 @@ fn body(exp: &[u16], divisors: &Divisors, row: usize, scores: &[i32], probs: &mu
     let Some(exp) = exp.first_chunk::<EXP_LEN>() else {
         panic!("exponential table of {} entries, not {EXP_LEN}", exp.len())
     };
-    let scale = Scale::new(divisors, row, 1);
+    let Some(divisor) = divisors_from(divisors, row, 1).next() else {
+        return;
+    };
     let max = scores.iter().copied().fold(i32::MIN, i32::max);
     let (mut steps, mut sum) = ([0u16; CHUNK], 0u32);
     for (scores, probs) in scores.chunks(CHUNK).zip(probs.chunks_mut(CHUNK)) {
         for (step, &s) in steps.iter_mut().zip(scores) {
             let distance = max.wrapping_sub(s).cast_unsigned();
-            let z = scale.quotient(0, distance).cast_unsigned();
+            let z = divisor.quotient(distance).cast_unsigned();
             *step = z.min(EXP_LEN as u32 - 1) as u16;
         }
         for (p, &step) in probs.iter_mut().zip(&steps) {
