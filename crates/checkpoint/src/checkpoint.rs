@@ -13,7 +13,7 @@ use crate::names::{self, Layout, Place};
 use crate::source::{Source, Stored};
 use crate::tensor::{LayerTensor, Matrix, Tensor};
 use crate::tokenizer::Tokenizer;
-use crate::{gguf_model, glassllm, hugging_face};
+use crate::{gguf_model, gguf_tokenizer, glassllm, hugging_face};
 
 /// An opened checkpoint. All shapes have been checked; weights are read when asked for.
 #[derive(Debug)]
@@ -283,7 +283,7 @@ fn open_gguf(path: &Path) -> Result<(Config, Parts)> {
 
 fn gguf_parts(source: Source, header: Header, file: String) -> Result<(Config, Parts)> {
     let config = gguf_model::config(&file, &header)?;
-    let tokenizer = gguf_model::tokenizer_json(&file, &header).map_err(|e| e.to_string());
+    let tokenizer = gguf_tokenizer::tokenizer_json(&file, &header).map_err(|e| e.to_string());
     let template = header.text("tokenizer.chat_template").map(str::to_owned);
     let stored = header
         .tensors

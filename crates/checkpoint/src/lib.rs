@@ -28,6 +28,7 @@ mod dequant;
 mod error;
 pub mod gguf;
 mod gguf_model;
+mod gguf_tokenizer;
 mod glassllm;
 mod hugging_face;
 mod json;

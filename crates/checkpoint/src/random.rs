@@ -1,7 +1,7 @@
 //! Random-weight checkpoints of any architecture and size, for tests and capacity checks.
 //!
-//! [`write_random`] streams one tensor at a time, so a checkpoint of a billion parameters needs
-//! the memory of its largest tensor's row block only. Equal configuration and seed give equal
+//! [`write_random`] draws and writes a few values at a time, so a checkpoint of a billion
+//! parameters needs no more memory than a small one. Equal configuration and seed give equal
 //! files on every machine.
 
 use std::fs::File;
@@ -104,6 +104,9 @@ pub fn write_random(path: &Path, config: &Config, seed: u64, store: Store) -> Re
     write_weights(&weights, config, seed, store).map_err(|e| Error::io(&weights, e))
 }
 
+/// Values that are drawn before they are written.
+const CHUNK_VALUES: usize = 1 << 16;
+
 /// A stored tensor: name, shape, and what its values are like.
 struct Planned {
     name: String,
@@ -175,15 +178,21 @@ fn write_weights(path: &Path, config: &Config, seed: u64, store: Store) -> std::
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(header.as_bytes())?;
+    let mut bytes = Vec::with_capacity(4 * CHUNK_VALUES);
     for (index, tensor) in planned.iter().enumerate() {
         let mut random = SplitMix(seed ^ (index as u64 + 1).wrapping_mul(0xd134_2543_de82_ef95));
-        for _ in 0..tensor.shape.iter().product::<u64>() {
-            let value = tensor.mean + tensor.spread * random.signed_unit();
+        let mut left = tensor.shape.iter().product::<u64>() as usize;
+        while left > 0 {
+            let count = left.min(CHUNK_VALUES);
+            let values = (0..count).map(|_| tensor.mean + tensor.spread * random.signed_unit());
+            bytes.clear();
             match store {
-                Store::F32 => out.write_all(&value.to_le_bytes())?,
-                Store::F16 => out.write_all(&f16::from_f32(value).to_le_bytes())?,
-                Store::BF16 => out.write_all(&bf16::from_f32(value).to_le_bytes())?,
+                Store::F32 => bytes.extend(values.flat_map(f32::to_le_bytes)),
+                Store::F16 => bytes.extend(values.flat_map(|x| f16::from_f32(x).to_le_bytes())),
+                Store::BF16 => bytes.extend(values.flat_map(|x| bf16::from_f32(x).to_le_bytes())),
             }
+            out.write_all(&bytes)?;
+            left -= count;
         }
     }
     out.into_inner()?.sync_all()

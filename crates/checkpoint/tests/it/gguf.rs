@@ -12,7 +12,8 @@ fn header(bytes: &[u8]) -> Result<Header, Error> {
     Header::parse(bytes, "test.gguf", bytes.len() as u64)
 }
 
-fn metadata(config: &Config) -> Gguf {
+/// Everything but the tokenizer.
+fn bare_metadata(config: &Config) -> Gguf {
     let arch = config.arch.name();
     let key = |name: &str| format!("{arch}.{name}");
     let eps = match config.arch {
@@ -30,6 +31,10 @@ fn metadata(config: &Config) -> Gguf {
         .u32(&key("context_length"), config.context as u32)
         .f32(&key(eps), config.norm_eps as f32)
         .f32(&key("rope.freq_base"), config.rope_theta as f32)
+}
+
+fn metadata(config: &Config) -> Gguf {
+    bare_metadata(config)
         .u32(
             "tokenizer.ggml.padding_token_id",
             config.pad_id.unwrap_or(0),
@@ -59,11 +64,14 @@ fn permuted(matrix: &Matrix, heads: usize) -> Vec<f32> {
     out
 }
 
-/// Every tensor of `source` under its GGUF name and layout.
 fn convert(source: &Checkpoint) -> Gguf {
+    convert_weights(source, metadata(&source.config))
+}
+
+/// `file` with every tensor of `source` under its GGUF name and layout.
+fn convert_weights(source: &Checkpoint, mut file: Gguf) -> Gguf {
     use LayerTensor::*;
     let config = &source.config;
-    let mut file = metadata(config);
     for tensor in Tensor::required(config) {
         let matrix = source.tensor(tensor).expect("tensor");
         let mut data = matrix.data.clone();
@@ -234,6 +242,67 @@ fn tokenizer_from_metadata() {
         gguf.tokenizer_json().expect("json"),
         gguf.tokenizer_json().expect("json")
     );
+}
+
+#[test]
+fn sentence_pieces_equal_llama_cpp() {
+    let golden: serde_json::Value =
+        serde_json::from_str(include_str!("../vectors/pieces.json")).expect("golden JSON");
+    let list = |key: &str| golden[key].as_array().expect("list").clone();
+    let tokens = list("tokens");
+    let tokens: Vec<&str> = tokens
+        .iter()
+        .map(|token| token.as_str().expect("text"))
+        .collect();
+    let types: Vec<i32> = list("types")
+        .iter()
+        .map(|n| n.as_i64().expect("type") as i32)
+        .collect();
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let config = Config {
+        layers: 1,
+        vocab: tokens.len(),
+        ..small_config(Arch::Llama)
+    };
+    write_random(folder.path(), &config, 11, Store::F32).expect("writes");
+    let source = Checkpoint::open(folder.path()).expect("opens");
+    let mut scores = [
+        6u32.to_le_bytes().to_vec(),
+        (tokens.len() as u64).to_le_bytes().to_vec(),
+    ];
+    for score in list("scores") {
+        scores[1].extend((score.as_f64().expect("score") as f32).to_le_bytes());
+    }
+    let file = convert_weights(&source, bare_metadata(&config))
+        .text("tokenizer.ggml.model", "llama")
+        .texts("tokenizer.ggml.tokens", &tokens)
+        .raw("tokenizer.ggml.scores", 9, &scores.concat())
+        .i32s("tokenizer.ggml.token_type", &types)
+        .u32("tokenizer.ggml.eos_token_id", 2);
+    let tokenizer = open(&file.build())
+        .expect("opens")
+        .tokenizer()
+        .expect("tokenizer");
+    let rows = list("rows");
+    assert!(rows.len() > 60);
+    for row in rows {
+        let text = row[0].as_str().expect("text");
+        let ids: Vec<u64> = row[1]
+            .as_array()
+            .expect("ids")
+            .iter()
+            .filter_map(|n| n.as_u64())
+            .collect();
+        let ours = tokenizer.encode(text, false).expect("encodes");
+        assert_eq!(
+            ours.iter().map(|&id| u64::from(id)).collect::<Vec<_>>(),
+            ids,
+            "{text:?}"
+        );
+        // The mark for spaces cannot be told from a space afterwards.
+        let decoded = tokenizer.decode(&ours, true).expect("decodes");
+        assert_eq!(decoded, text.replace('\u{2581}', " "));
+    }
 }
 
 #[test]

@@ -62,3 +62,31 @@ fn equal_seeds_give_equal_digests() {
     assert_ne!(digest(3, Store::BF16), digest(4, Store::BF16));
     assert_ne!(digest(3, Store::BF16), digest(3, Store::F16));
 }
+
+/// Writes and opens a billion parameters where `NESA_TEST_LARGE` names a folder with 3 GB of room.
+#[test]
+fn a_billion_parameters_stream_to_disk() {
+    let Some(root) = std::env::var_os("NESA_TEST_LARGE") else {
+        return;
+    };
+    let config = nesa_checkpoint::Config {
+        layers: 22,
+        dim: 2048,
+        heads: 32,
+        kv_heads: 4,
+        head_dim: 64,
+        ffn: 5632,
+        vocab: 32_000,
+        context: 2048,
+        ..small_config(Arch::Llama)
+    };
+    let folder = tempfile::tempdir_in(root).expect("temporary folder");
+    let start = std::time::Instant::now();
+    write_random(folder.path(), &config, 1, Store::BF16).expect("writes");
+    println!("written in {:?}", start.elapsed());
+    let checkpoint = Checkpoint::open(folder.path()).expect("opens");
+    let last = checkpoint
+        .tensor(Tensor::Layer(21, LayerTensor::Down))
+        .expect("tensor");
+    assert_eq!((last.rows, last.cols), (2048, 5632));
+}
