@@ -1,0 +1,18 @@
+//! The program `nesad`: one compute node.
+
+mod args;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match run::main(args::Cli::parse()) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("nesad: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Session streams: decode what arrives for the actor, send what it hands out.
+
+use nesa_codec::Digest;
+use nesa_net::{Clock, Connection, Frame, FrameReceiver, FrameSender, NetError, Stream, Transport};
+use nesa_pipeline::{Message, PeerKey, Refusal, RefusalCode};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+use crate::actor::{Command, OUTLET_FRAMES_MAX, Outlet, Place, StreamId, frame};
+use crate::node::Shared;
+
+/// Longest wait for the first frame of a stream, in ms.
+pub(crate) const FIRST_FRAME_MS_MAX: u64 = 10_000;
+/// Longest wait for a peer to take one frame, in ms: 32 MiB at 1 MiB per second.
+pub(crate) const SEND_MS_MAX: u64 = 32_000;
+
+/// What binds a stream to its session.
+#[derive(Debug, Clone, Copy)]
+struct Bond {
+    from: PeerKey,
+    stream: StreamId,
+    session: Digest,
+}
+
+/// Serves one session stream that a peer opened, to its end.
+pub(crate) async fn serve<T: Transport, C: Clock, N: Connection>(
+    shared: &Shared<T, C>,
+    connection: &N,
+    stream: Stream<N::Sender, N::Receiver>,
+) {
+    let (mut sender, mut receiver) = stream.split();
+    let first = tokio::select! {
+        biased;
+        first = receiver.recv() => first,
+        () = shared.clock.sleep(FIRST_FRAME_MS_MAX) => return,
+    };
+    let Ok(Some(first)) = first else { return };
+    let (outlet, frames) = mpsc::channel(OUTLET_FRAMES_MAX);
+    let weak = outlet.downgrade();
+    let (tell, admitted) = oneshot::channel();
+    let (from, stream) = (connection.peer().0, shared.next_stream());
+    let (session, command) = match Message::decode(first.kind, &first.payload) {
+        Ok(Message::Open(open)) => (
+            open.session,
+            Command::Open {
+                from,
+                stream,
+                open,
+                outlet,
+                admitted: tell,
+            },
+        ),
+        Ok(Message::Attach { session }) => (
+            session,
+            Command::Attach {
+                from,
+                stream,
+                session,
+                outlet,
+                admitted: tell,
+            },
+        ),
+        Ok(_) => return refuse(sender, "a session stream starts with Open or Attach").await,
+        Err(e) => return refuse(sender, &format!("the first message does not decode: {e}")).await,
+    };
+    if shared.commands.send(command).await.is_err() {
+        sender.reset(nesa_net::CloseReason::Shutdown.code());
+        return;
+    }
+    let bond = Bond {
+        from,
+        stream,
+        session,
+    };
+    if admitted.await.unwrap_or(false) {
+        connection.trust();
+        let commands = shared.commands.clone();
+        let reader = tokio::spawn(read(receiver, weak, commands, bond));
+        pump(shared, sender, frames, reader.abort_handle()).await;
+    } else {
+        let reader = tokio::spawn(async move { while let Ok(Some(_)) = receiver.recv().await {} });
+        pump(shared, sender, frames, reader.abort_handle()).await;
+    }
+}
+
+async fn refuse<S: FrameSender>(mut sender: S, text: &str) {
+    let refusal = Message::Refused(Refusal::new(RefusalCode::Protocol, text));
+    if sender.send(frame(&refusal)).await.is_ok() {
+        let _ = sender.finish().await;
+    }
+}
+
+/// Sends the frames of an outlet until the actor drops it, then ends both directions.
+pub(crate) async fn pump<T: Transport, C: Clock, S: FrameSender>(
+    shared: &Shared<T, C>,
+    mut sender: S,
+    mut frames: mpsc::Receiver<Frame>,
+    reader: AbortHandle,
+) {
+    while let Some(next) = frames.recv().await {
+        let sent = tokio::select! {
+            biased;
+            sent = sender.send(next) => sent.is_ok(),
+            () = shared.clock.sleep(SEND_MS_MAX) => false,
+        };
+        if !sent {
+            // The reader, or the next frame that finds this outlet closed, ends the session.
+            sender.reset(nesa_net::CloseReason::Busy.code());
+            return;
+        }
+    }
+    let _ = sender.finish().await;
+    reader.abort();
+}
+
+/// Hands every message of a stream to the actor, and tells it how the stream ended.
+async fn read<R: FrameReceiver>(
+    mut receiver: R,
+    outlet: mpsc::WeakSender<Frame>,
+    commands: mpsc::Sender<Command>,
+    bond: Bond,
+) {
+    let Bond {
+        from,
+        stream,
+        session,
+    } = bond;
+    let why = loop {
+        let message = match receiver.recv().await {
+            Ok(Some(f)) => Message::decode(f.kind, &f.payload),
+            Ok(None) => break None,
+            Err(e) => break Some(broken(&e)),
+        };
+        let message = match message {
+            Ok(Message::Open(_) | Message::Attach { .. }) => {
+                let text = "a stream carries one session; open another stream";
+                break Some(Refusal::new(RefusalCode::Protocol, text));
+            }
+            Ok(message) => message,
+            Err(e) => {
+                let text = format!("a message does not decode: {e}");
+                break Some(Refusal::new(RefusalCode::Protocol, text));
+            }
+        };
+        let place = match &message {
+            Message::Finish | Message::Challenge { .. } => place(&outlet).await,
+            _ => None,
+        };
+        let command = Command::Message {
+            from,
+            stream,
+            session,
+            message,
+            place,
+        };
+        if commands.send(command).await.is_err() {
+            return;
+        }
+    };
+    let _ = commands
+        .send(Command::Ended {
+            stream,
+            session,
+            why,
+        })
+        .await;
+}
+
+/// A place for the answer: a client that does not take its answers is not read from either.
+async fn place(outlet: &mpsc::WeakSender<Frame>) -> Option<Place> {
+    let outlet: Outlet = outlet.upgrade()?;
+    outlet.reserve_owned().await.ok()
+}
+
+fn broken(e: &NetError) -> Refusal {
+    Refusal::new(
+        RefusalCode::NextUnreachable,
+        format!("a neighbour in the pipeline is gone: {e}"),
+    )
+}
+
+/// Reads the backward direction of a stream to the next hop: only bad news comes there.
+pub(crate) async fn watch_next<R: FrameReceiver>(
+    mut receiver: R,
+    commands: mpsc::Sender<Command>,
+    stream: StreamId,
+    session: Digest,
+) {
+    let why = match receiver.recv().await {
+        Ok(Some(f)) => match Message::decode(f.kind, &f.payload) {
+            Ok(Message::Refused(r)) => {
+                let text = format!("the next hop refuses: {}", r.text);
+                Some(Refusal::new(RefusalCode::NextUnreachable, text))
+            }
+            _ => Some(Refusal::new(
+                RefusalCode::Protocol,
+                "the next hop sent a message that is not expected here",
+            )),
+        },
+        Ok(None) => None,
+        Err(e) => Some(broken(&e)),
+    };
+    let _ = commands
+        .send(Command::Ended {
+            stream,
+            session,
+            why,
+        })
+        .await;
+}
