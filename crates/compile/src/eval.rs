@@ -128,12 +128,10 @@ impl FloatModel {
 /// Rows whose logits are held at once: enough to read the head's weights rarely.
 const LOGIT_ROWS: usize = 32;
 
-/// Subtracts the logarithm of the sum of exponentials, in place.
-fn log_softmax(logits: &mut [f64]) {
+/// The logarithm of the sum of exponentials.
+fn log_sum_exp(logits: &[f64]) -> f64 {
     let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = logits.iter().map(|v| (v - max).exp()).sum();
-    let log = sum.ln() + max;
-    logits.iter_mut().for_each(|v| *v -= log);
+    max + logits.iter().map(|v| (v - max).exp()).sum::<f64>().ln()
 }
 
 fn top(v: &[f64]) -> usize {
@@ -180,24 +178,21 @@ impl Agreement {
                 p.extend(f.iter().map(|&v| f64::from(v)));
                 q.clear();
                 q.extend(i.iter().map(|&v| f64::from(v) / unit));
-                self.add_row(&mut p, &mut q, next as usize);
+                self.add_row(&p, &q, next as usize);
             }
         }
         Ok(())
     }
 
-    /// Adds one prediction: logits (vocab) of the float and the integer model, in nats.
-    fn add_row(&mut self, p: &mut [f64], q: &mut [f64], next: usize) {
-        log_softmax(p);
-        log_softmax(q);
+    /// Adds one prediction from the logits (vocab) of the float and the integer model, in nats.
+    fn add_row(&mut self, p: &[f64], q: &[f64], next: usize) {
+        let (zp, zq) = (log_sum_exp(p), log_sum_exp(q));
         self.tokens += 1;
-        self.float_nats -= p[next];
-        self.int_nats -= q[next];
-        self.kl_nats += p
-            .iter()
-            .zip(&*q)
-            .map(|(p, q)| p.exp() * (p - q))
-            .sum::<f64>();
+        self.float_nats += zp - p[next];
+        self.int_nats += zq - q[next];
+        // Σ exp(p−zp)·((p−zp) − (q−zq)), the constant taken out.
+        let mean: f64 = p.iter().zip(q).map(|(p, q)| (p - zp).exp() * (p - q)).sum();
+        self.kl_nats += mean - zp + zq;
         self.same_top += usize::from(top(p) == top(q));
     }
 

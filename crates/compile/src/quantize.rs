@@ -12,6 +12,7 @@ use nesa_model::spec::{
     ROPE_DIVISOR, ROPE_ONE, SCORE_UNIT, Shape, UP_MAX, V_MAX, WIDE_MAX,
 };
 use nesa_model::{Block, Linear, ModelError, Norm, NormKind, Vocabulary};
+use rayon::prelude::*;
 
 use crate::float::{Gain, Layer, Mat, Text};
 use crate::stats::{LayerStats, Stats};
@@ -114,59 +115,89 @@ fn linear(
     power: &[f64],
     clamp: i32,
 ) -> Result<Linear, CompileError> {
-    let mut weight = Vec::with_capacity(w.rows * w.cols);
-    let (mut divisor, mut bias) = (Vec::with_capacity(w.rows), Vec::new());
     let lift = if clamp == RESIDUAL_MAX {
         lift(w, in_step, out_step(0))
     } else {
         0
     };
-    for i in 0..w.rows {
-        let row = &w.data[i * w.cols..][..w.cols];
-        let out = out_step(i);
-        let max = row.iter().fold(0.0f64, |m, &v| m.max(f64::from(v.abs())));
-        if !max.is_finite() || !out.is_finite() {
-            return Err(CompileError::NotFinite("a weight"));
-        }
-        let out = libm::ldexp(out, lift as i32);
-        let ideal = out / (in_step * max.max(1e-12) / 127.0);
-        if ideal < 1.0 {
-            return Err(range("a weight step"));
-        }
-        let mut best = (f64::INFINITY, 1, Vec::new());
-        for shrink in SHRINK {
-            let d = odd_floor((ideal * shrink).min(1e9));
-            let w_step = out / (in_step * f64::from(d));
-            let q: Vec<i8> = row
-                .iter()
-                .map(|&v| libm::round(f64::from(v) / w_step).clamp(-127.0, 127.0) as i8)
-                .collect();
-            let error = (row.iter().zip(&q).zip(power))
-                .map(|((&v, &q), p)| p * (f64::from(v) - f64::from(q) * w_step).powi(2))
-                .sum::<f64>();
-            if error < best.0 {
-                best = (error, d, q);
-            }
-        }
-        divisor.push(best.1);
-        if let Some(&b) = w.bias.get(i) {
-            let sum_step = out / f64::from(best.1);
-            let b = libm::round(f64::from(b) / sum_step);
-            if b.abs() > 2f64.powi(48) {
-                return Err(range("a bias"));
-            }
-            bias.push(b as i64);
-        }
-        weight.extend(best.2);
+    let steps: Vec<f64> = (0..w.rows)
+        .map(|i| libm::ldexp(out_step(i), lift as i32))
+        .collect();
+    // Rows do not know each other, so that threads cannot change a bit.
+    let rows: Vec<RoundedRow> = (0..w.rows)
+        .into_par_iter()
+        .map(|i| round_row(w, i, in_step, steps[i], power))
+        .collect::<Result<_, _>>()?;
+    let mut weight = Vec::with_capacity(w.rows * w.cols);
+    for row in &rows {
+        weight.extend_from_slice(&row.weight);
     }
     Ok(Linear {
         rows: w.rows,
         cols: w.cols,
         weight,
-        bias,
-        divisor,
+        bias: rows.iter().filter_map(|r| r.bias).collect(),
+        divisor: rows.iter().map(|r| r.divisor).collect(),
         lift,
         clamp,
+    })
+}
+
+/// One output channel, rounded.
+struct RoundedRow {
+    weight: Vec<i8>,
+    divisor: u32,
+    bias: Option<i64>,
+}
+
+/// Rounds row `i` of `w`, trying several weight steps and keeping the one of the least error.
+fn round_row(
+    w: &Mat,
+    i: usize,
+    in_step: f64,
+    out: f64,
+    power: &[f64],
+) -> Result<RoundedRow, CompileError> {
+    let row = &w.data[i * w.cols..][..w.cols];
+    let max = row.iter().fold(0.0f64, |m, &v| m.max(f64::from(v.abs())));
+    // The maximum passes over a NaN.
+    if row.iter().any(|v| !v.is_finite()) || !out.is_finite() {
+        return Err(CompileError::NotFinite("a weight"));
+    }
+    let ideal = out / (in_step * max.max(1e-12) / 127.0);
+    if ideal < 1.0 {
+        return Err(range("a weight step"));
+    }
+    let mut best = (f64::INFINITY, 1, Vec::new());
+    for shrink in SHRINK {
+        let d = odd_floor((ideal * shrink).min(1e9));
+        let w_step = out / (in_step * f64::from(d));
+        let q: Vec<i8> = row
+            .iter()
+            .map(|&v| libm::round(f64::from(v) / w_step).clamp(-127.0, 127.0) as i8)
+            .collect();
+        let error = (row.iter().zip(&q).zip(power))
+            .map(|((&v, &q), p)| p * (f64::from(v) - f64::from(q) * w_step).powi(2))
+            .sum::<f64>();
+        if error < best.0 {
+            best = (error, d, q);
+        }
+    }
+    let (_, divisor, weight) = best;
+    let bias = match w.bias.get(i) {
+        None => None,
+        Some(&b) => {
+            let b = libm::round(f64::from(b) / (out / f64::from(divisor)));
+            if b.abs() > 2f64.powi(48) {
+                return Err(range("a bias"));
+            }
+            Some(b as i64)
+        }
+    };
+    Ok(RoundedRow {
+        weight,
+        divisor,
+        bias,
     })
 }
 
@@ -406,7 +437,8 @@ pub fn vocabulary(
         .map(|(i, &v)| typed(i, v))
         .fold(0.0, max))
     .max(positions.iter().map(|&v| f64::from(v)).fold(0.0, max));
-    if !largest.is_finite() {
+    let finite = |v: &[f32]| v.iter().all(|v| v.is_finite());
+    if !largest.is_finite() || !finite(table) || !finite(positions) {
         return Err(CompileError::NotFinite("the embedding"));
     }
     // A normalised embedding has a step of its own; otherwise it is a multiple of the residual's.
