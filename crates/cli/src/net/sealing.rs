@@ -32,13 +32,20 @@ pub fn deployment_key(home: &Home) -> Result<DeploymentKey, NetworkError> {
     Ok(key)
 }
 
+/// Name of the file that keeps the key with public name `id`.
+fn archive(id: &Digest) -> String {
+    let mut id = id.to_string();
+    id.truncate(32);
+    format!("{KEY}-{id}")
+}
+
 /// A new key, kept under its public name but not current yet.
 ///
 /// # Errors
 /// As [`deployment_key`].
 pub fn fresh(home: &Home) -> Result<DeploymentKey, NetworkError> {
     let key = DeploymentKey::generate(random()?.0);
-    home.write_key(&format!("{KEY}-{}", key.id()), key.expose_bytes())?;
+    home.write_key(&archive(&key.id()), key.expose_bytes())?;
     Ok(key)
 }
 
@@ -56,7 +63,7 @@ pub fn make_current(home: &Home, key: &DeploymentKey) -> Result<(), NetworkError
 /// # Errors
 /// As [`deployment_key`].
 pub fn key_named(home: &Home, id: &Digest) -> Result<Option<DeploymentKey>, NetworkError> {
-    let Some(bytes) = home.read_key(&format!("{KEY}-{id}"))? else {
+    let Some(bytes) = home.read_key(&archive(id))? else {
         return Ok(None);
     };
     let bytes = Zeroizing::new(bytes);
