@@ -54,8 +54,16 @@ pub struct Stats {
     pub head_in_power: Vec<f64>,
 }
 
+/// The largest magnitude; infinite where a value is not a number.
 fn largest(v: &[f32]) -> f64 {
-    v.iter().fold(0.0f64, |m, &x| m.max(f64::from(x.abs())))
+    let magnitude = |x: &f32| {
+        if x.is_nan() {
+            f64::INFINITY
+        } else {
+            f64::from(x.abs())
+        }
+    };
+    v.iter().map(magnitude).fold(0.0, f64::max)
 }
 
 fn raise(columns: &mut Vec<f64>, rows: &[f32], width: usize) {
@@ -147,6 +155,9 @@ pub fn collect(
                 .max(largest(&taps.sum))
                 .max(largest(x));
             stats.residual = stats.residual.max(sum);
+        }
+        if !stats.residual.is_finite() {
+            return Err(CompileError::NotFinite("an activation"));
         }
         stats.layers.push(ls);
         progress(Progress::Calibrate {
