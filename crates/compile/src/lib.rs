@@ -37,7 +37,7 @@ pub enum CompileError {
     #[error("the calibration text has no tokens; give a text of at least a few hundred tokens")]
     NoText,
     /// A weight or activation is not a finite number.
-    #[error("{0} is not finite; the checkpoint is damaged")]
+    #[error("{0} is not finite: the checkpoint is damaged; fetch it again")]
     NotFinite(&'static str),
     /// The sink refused a part.
     #[error("store {part}: {reason}")]

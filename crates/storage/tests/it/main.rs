@@ -1,0 +1,5 @@
+//! Whole models through a home on disk.
+
+mod architectures;
+mod home;
+mod parts;
