@@ -1,11 +1,14 @@
 //! The decoders under test: one file and one line each.
 
+mod bundle;
 mod checkpoint;
+mod deploy;
 mod gguf;
 mod npz;
 mod safetensors;
 mod template;
 mod tokenizer;
+mod wire;
 
 pub(crate) const TARGETS: &[Target] = &[
     gguf::TARGET,
@@ -14,6 +17,9 @@ pub(crate) const TARGETS: &[Target] = &[
     checkpoint::TARGET,
     tokenizer::TARGET,
     template::TARGET,
+    wire::TARGET,
+    deploy::TARGET,
+    bundle::TARGET,
 ];
 
 /// A decoder, what to feed it, and what it promises.

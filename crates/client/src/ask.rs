@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use nesa_codec::Digest;
+use nesa_model::spec::RESIDUAL_MAX;
 use nesa_model::{Engine, Sampler, Sampling};
 use nesa_proof::trace;
+use nesa_proof::verify::within;
 
 use crate::ClientError;
 use crate::model::ClientModel;
@@ -198,7 +200,7 @@ impl Ask {
     /// Takes the last row of a flight from the last hop.
     ///
     /// # Errors
-    /// [`ClientError::OutOfTurn`] for rows of another position or size.
+    /// [`ClientError::OutOfTurn`] for rows of another position, size or range.
     pub fn on_rows(
         &mut self,
         engine: &mut Engine,
@@ -210,6 +212,9 @@ impl Ask {
         };
         if start as usize != first + n - 1 || row.len() != self.model.manifest.shape.dim {
             return Err(ClientError::OutOfTurn("rows of another position or width"));
+        }
+        if !within(&row, RESIDUAL_MAX) {
+            return Err(ClientError::OutOfTurn("values that no model puts out"));
         }
         if first + n < self.request.prompt.len() {
             return self.send_prompt();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nesa_codec::{Digest, merkle};
-use nesa_model::spec::{Shape, spec_digest};
+use nesa_model::spec::{RESIDUAL_MAX, Shape, spec_digest};
 use nesa_model::{Engine, Sampler};
 use nesa_proof::verify::{self, Blocks, Expected, Level, Verdict, Violation};
 use nesa_proof::{Bundle, Inference, LayerOpening, SignedHop, challenge, trace};
@@ -239,7 +239,7 @@ pub fn reproduce(
     }
     let mut sampler = Sampler::new(i.sampling);
     for (row, token) in i.rows.iter().zip(&i.answer) {
-        if row.len() != shape.dim {
+        if row.len() != shape.dim || !verify::within(row, RESIDUAL_MAX) {
             return ends("a row that a token was sampled from");
         }
         let mut row = row.clone();

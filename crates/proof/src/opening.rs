@@ -3,18 +3,15 @@
 use nesa_codec::{Decode, DecodeError, Digest, Encode, Reader, Writer, merkle};
 use nesa_model::spec::limits;
 
-use crate::trace::{cached, cell, row};
+use crate::statement::HopStatement;
+use crate::trace::{cached, row};
 
-/// One earlier (or the same) position of an opened layer.
+/// What one position of an opened layer cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prefix {
-    /// Digest of the row before the layer.
-    pub input: Digest,
-    /// Digest of the row after the layer.
-    pub output: Digest,
-    /// Cached key row.
+pub struct Cached {
+    /// Key row.
     pub k: Vec<i16>,
-    /// Cached value row.
+    /// Value row.
     pub v: Vec<i16>,
 }
 
@@ -29,70 +26,78 @@ pub struct LayerOpening {
     pub inputs: Vec<Vec<i32>>,
     /// The rows after the layer, one per opened position.
     pub outputs: Vec<Vec<i32>>,
-    /// Positions `0..=last opened`.
-    pub prefix: Vec<Prefix>,
-    /// Cell digests of the positions after.
+    /// Digests of the rows before the layer, of all positions.
+    pub input_rows: Vec<Digest>,
+    /// Digests of the rows after the layer, of all positions.
+    pub output_rows: Vec<Digest>,
+    /// Cached rows of the positions `0..=last opened`.
+    pub cached: Vec<Cached>,
+    /// Digests of the cached rows of the positions after.
     pub rest: Vec<Digest>,
-    /// From the layer's root to the trace root.
-    pub path: merkle::Path,
+    /// From the roots of input rows, cached rows and output rows to the trace root.
+    pub paths: [merkle::Path; 3],
 }
 
 impl LayerOpening {
-    /// Whether the opening is well-formed and leads to `trace`, for a hop that ran the blocks
-    /// `first..end` over `positions` positions.
+    /// Whether the opening is well-formed and leads to the trace, the input and the output that
+    /// the hop stated.
     #[must_use]
-    pub fn leads_to(&self, trace: &Digest, first: u32, end: u32, positions: u32) -> bool {
+    pub fn leads_to(&self, s: &HopStatement) -> bool {
         let ascending = self.positions.windows(2).all(|w| w[0] < w[1]);
-        let n = self.prefix.len() + self.rest.len();
+        let n = s.positions as usize;
         let (Some(&last), true) = (self.positions.last(), ascending) else {
             return false;
         };
-        if n != positions as usize
-            || self.prefix.len() != last as usize + 1
+        if self.cached.len() + self.rest.len() != n
+            || self.cached.len() != last as usize + 1
+            || self.input_rows.len() != n
+            || self.output_rows.len() != n
             || self.inputs.len() != self.positions.len()
             || self.outputs.len() != self.positions.len()
-            || !(first..end).contains(&self.layer)
+            || !(s.first..s.end).contains(&self.layer)
         {
             return false;
         }
         for ((&p, x), y) in self.positions.iter().zip(&self.inputs).zip(&self.outputs) {
-            let at = &self.prefix[p as usize];
-            if row(x) != at.input || row(y) != at.output {
+            let p = p as usize;
+            if row(x) != self.input_rows[p] || row(y) != self.output_rows[p] {
                 return false;
             }
         }
-        let mut cells: Vec<Digest> = (self.prefix.iter().enumerate())
-            .map(|(p, c)| {
-                cell(
-                    self.layer,
-                    p as u32,
-                    &c.input,
-                    &cached(&c.k, &c.v),
-                    &c.output,
-                )
-            })
-            .collect();
-        cells.extend_from_slice(&self.rest);
-        let (layers, index) = ((end - first) as usize, (self.layer - first) as usize);
-        merkle::verify(trace, layers, index, &merkle::root(&cells), &self.path)
+        let mut caches: Vec<Digest> = (self.cached.iter().map(|c| cached(&c.k, &c.v))).collect();
+        caches.extend_from_slice(&self.rest);
+        let (input, output) = (
+            merkle::root(&self.input_rows),
+            merkle::root(&self.output_rows),
+        );
+        if (self.layer == s.first && input != s.input)
+            || (self.layer + 1 == s.end && output != s.output)
+        {
+            return false;
+        }
+        let (i, leaves) = (
+            2 * (self.layer - s.first) as usize,
+            2 * (s.end - s.first) as usize + 1,
+        );
+        let roots = [input, merkle::root(&caches), output];
+        (i..)
+            .zip(&roots)
+            .zip(&self.paths)
+            .all(|((at, root), path)| merkle::verify(&s.trace, leaves, at, root, path))
     }
 }
 
-impl Encode for Prefix {
+impl Encode for Cached {
     fn encode(&self, w: &mut Writer) {
-        w.digest(&self.input);
-        w.digest(&self.output);
         w.i16s(&self.k);
         w.i16s(&self.v);
     }
 }
 
-impl Decode for Prefix {
+impl Decode for Cached {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let max = limits::HEADS * limits::HEAD_DIM;
         Ok(Self {
-            input: r.digest()?,
-            output: r.digest()?,
             k: r.i16s(max)?,
             v: r.i16s(max)?,
         })
@@ -108,9 +113,11 @@ impl Encode for LayerOpening {
             w.i32s(x);
             w.i32s(y);
         }
-        w.seq(&self.prefix);
+        w.seq(&self.input_rows);
+        w.seq(&self.output_rows);
+        w.seq(&self.cached);
         w.seq(&self.rest);
-        self.path.encode(w);
+        self.paths.iter().for_each(|p| p.encode(w));
     }
 }
 
@@ -124,14 +131,17 @@ impl Decode for LayerOpening {
             inputs.push(r.i32s(limits::DIM)?);
             outputs.push(r.i32s(limits::DIM)?);
         }
+        let path = merkle::Path::decode;
         Ok(Self {
             layer,
             positions,
             inputs,
             outputs,
-            prefix: r.seq(limits::CONTEXT)?,
+            input_rows: r.seq(limits::CONTEXT)?,
+            output_rows: r.seq(limits::CONTEXT)?,
+            cached: r.seq(limits::CONTEXT)?,
             rest: r.seq(limits::CONTEXT)?,
-            path: merkle::Path::decode(r)?,
+            paths: [path(r)?, path(r)?, path(r)?],
         })
     }
 }

@@ -1,17 +1,21 @@
 //! The trace of one hop over one session: every row at every layer boundary, and its commitment.
 //!
 //! ```text
-//! row(x)        = H(x)                               boundary root = Merkle(row digests by position)
-//! cell(l, p)    = H(l, p, row(in), H(k, v), row(out))
-//! layer root(l) = Merkle(cell(l, 0), cell(l, 1), …)  trace root    = Merkle(layer roots)
+//! row(x)      = H(x)                  rows(i)   = Merkle(row digests before layer i, by position)
+//! cached(k,v) = H(k, v)               cache(i)  = Merkle(cached digests of layer i, by position)
+//! trace root  = Merkle(rows(0), cache(0), rows(1), cache(1), …, rows(L))
 //! ```
+//!
+//! The rows after one layer are the rows before the next: there is one commitment for both, and the
+//! first and last are the statement's input and output. No layer can be computed honestly on rows
+//! other than those that the layer before it put out.
 
 use std::ops::Range;
 
 use nesa_codec::{Digest, Hasher, merkle};
 use nesa_model::KvCache;
 
-use crate::opening::{LayerOpening, Prefix};
+use crate::opening::{Cached, LayerOpening};
 
 /// Digest of one residual row.
 #[must_use]
@@ -23,18 +27,6 @@ pub fn row(x: &[i32]) -> Digest {
 #[must_use]
 pub fn cached(k: &[i16], v: &[i16]) -> Digest {
     Hasher::new("nesa.trace.cached.v1").i16s(k).i16s(v).finish()
-}
-
-/// Digest of one cell.
-#[must_use]
-pub fn cell(layer: u32, pos: u32, input: &Digest, cached: &Digest, output: &Digest) -> Digest {
-    Hasher::new("nesa.trace.cell.v1")
-        .u64(u64::from(layer))
-        .u64(u64::from(pos))
-        .digest(input)
-        .digest(cached)
-        .digest(output)
-        .finish()
 }
 
 /// The next value of a running hash over flights.
@@ -130,27 +122,20 @@ impl Trace {
     /// The commitment to the whole trace, given the cached keys and values.
     #[must_use]
     pub fn commit(&self, cache: &KvCache) -> Committed {
-        let rows: Vec<Vec<Digest>> = (0..self.boundary.len())
+        let rows = (0..self.boundary.len())
             .map(|i| self.row_digests(i))
             .collect();
-        let cells = (0..self.layers.len())
+        let caches = (0..self.layers.len())
             .map(|i| {
-                let layer = self.layers.start + i as u32;
                 (0..self.positions())
                     .map(|p| {
                         let (k, v) = cache.row(i, p);
-                        cell(
-                            layer,
-                            p as u32,
-                            &rows[i][p],
-                            &cached(&k, &v),
-                            &rows[i + 1][p],
-                        )
+                        cached(&k, &v)
                     })
                     .collect()
             })
             .collect();
-        Committed { rows, cells }
+        Committed { rows, caches }
     }
 
     /// Opens the cells of layer `layer` at `positions` (ascending), or `None` for unknown cells.
@@ -167,36 +152,30 @@ impl Trace {
         if i >= self.layers.len() || last >= self.positions() {
             return None;
         }
-        let at = |b: &[i32], p: u32| {
-            b.get(p as usize * self.dim..(p as usize + 1) * self.dim)
-                .map(<[i32]>::to_vec)
+        let rows = |b: &[i32]| {
+            let at = |p: &u32| {
+                b.get(*p as usize * self.dim..(*p as usize + 1) * self.dim)
+                    .map(<[i32]>::to_vec)
+            };
+            positions.iter().map(at).collect::<Option<Vec<_>>>()
         };
-        let (input, output) = (&self.boundary[i], &self.boundary[i + 1]);
-        let prefix = (0..=last)
-            .map(|p| {
-                let (k, v) = cache.row(i, p);
-                Prefix {
-                    input: committed.rows[i][p],
-                    output: committed.rows[i + 1][p],
-                    k,
-                    v,
-                }
-            })
-            .collect();
+        let tree = merkle::Tree::new(committed.leaves());
+        let path = |leaf| tree.path(leaf);
         Some(LayerOpening {
             layer,
             positions: positions.to_vec(),
-            inputs: positions
-                .iter()
-                .map(|&p| at(input, p))
-                .collect::<Option<Vec<_>>>()?,
-            outputs: positions
-                .iter()
-                .map(|&p| at(output, p))
-                .collect::<Option<Vec<_>>>()?,
-            prefix,
-            rest: committed.cells[i][last + 1..].to_vec(),
-            path: merkle::Tree::new(committed.layer_roots()).path(i)?,
+            inputs: rows(&self.boundary[i])?,
+            outputs: rows(&self.boundary[i + 1])?,
+            input_rows: committed.rows[i].clone(),
+            output_rows: committed.rows[i + 1].clone(),
+            cached: (0..=last)
+                .map(|p| {
+                    let (k, v) = cache.row(i, p);
+                    Cached { k, v }
+                })
+                .collect(),
+            rest: committed.caches[i][last + 1..].to_vec(),
+            paths: [path(2 * i)?, path(2 * i + 1)?, path(2 * i + 2)?],
         })
     }
 }
@@ -207,18 +186,24 @@ pub struct Committed {
     /// Per boundary, per position.
     rows: Vec<Vec<Digest>>,
     /// Per layer, per position.
-    cells: Vec<Vec<Digest>>,
+    caches: Vec<Vec<Digest>>,
 }
 
 impl Committed {
-    fn layer_roots(&self) -> Vec<Digest> {
-        self.cells.iter().map(|c| merkle::root(c)).collect()
+    /// Boundaries and caches in turn.
+    fn leaves(&self) -> Vec<Digest> {
+        let mut leaves = Vec::with_capacity(2 * self.rows.len());
+        for (i, rows) in self.rows.iter().enumerate() {
+            leaves.push(merkle::root(rows));
+            leaves.extend(self.caches.get(i).map(|c| merkle::root(c)));
+        }
+        leaves
     }
 
     /// The trace root.
     #[must_use]
     pub fn root(&self) -> Digest {
-        merkle::root(&self.layer_roots())
+        merkle::root(&self.leaves())
     }
 
     /// Merkle root over the rows that came in.

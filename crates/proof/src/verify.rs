@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use nesa_codec::{Digest, merkle};
 use nesa_model::engine::Span;
-use nesa_model::spec::Shape;
+use nesa_model::spec::{QK_MAX, RESIDUAL_MAX, Shape, V_MAX};
 use nesa_model::{Engine, KvCache, Shard};
 
 use crate::bundle::{Bundle, HOPS_MAX};
@@ -192,21 +192,22 @@ pub fn recompute(
     let layer = o.layer;
     let malformed = Violation::Opening { hop, layer };
     let kv = shape.kv_dim();
-    let sized = o.prefix.iter().all(|p| p.k.len() == kv && p.v.len() == kv)
-        && o.inputs
-            .iter()
-            .chain(&o.outputs)
-            .all(|r| r.len() == shape.dim);
-    let last = o.prefix.len();
+    // What lies outside the ranges of IntSpec is no model's, and no kernel is made for it.
+    let sized = (o.cached.iter())
+        .all(|p| p.k.len() == kv && p.v.len() == kv && within(&p.k, QK_MAX) && within(&p.v, V_MAX))
+        && (o.inputs.iter().chain(&o.outputs))
+            .all(|r| r.len() == shape.dim && within(r, RESIDUAL_MAX));
+    let last = o.cached.len();
     if !sized || last > shape.context || shard.layers() != (layer as usize..layer as usize + 1) {
         return Err(malformed);
     }
     let mut cache = KvCache::new(shape, &shard.layers(), last);
-    for (p, row) in o.prefix.iter().enumerate() {
+    for (p, row) in o.cached.iter().enumerate() {
         cache.store(0, p, &row.k, &row.v);
     }
     for ((&position, input), output) in o.positions.iter().zip(&o.inputs).zip(&o.outputs) {
         let at = position as usize;
+        let stated = o.cached.get(at).ok_or_else(|| malformed.clone())?;
         cache.resume(at);
         let mut x = input.clone();
         let spans = &mut [Span {
@@ -223,7 +224,6 @@ pub fn recompute(
             what,
         };
         let (k, v) = cache.row(0, at);
-        let stated = &o.prefix[at];
         // Put back what was stated, so that later cells are judged on the stated cache.
         cache.store(0, at, &stated.k, &stated.v);
         if k != stated.k || v != stated.v {
@@ -234,6 +234,12 @@ pub fn recompute(
         }
     }
     Ok(())
+}
+
+/// Whether all `values` lie within `[-max, max]`.
+#[must_use]
+pub fn within<T: Copy + Into<i32>>(values: &[T], max: i32) -> bool {
+    (values.iter()).all(|&v| (-max..=max).contains(&v.into()))
 }
 
 /// Checks that exactly the drawn cells were opened, and recomputes them where blocks are at hand.
@@ -279,7 +285,7 @@ pub fn spot(
     for o in openings {
         let hop = hop_of(o.layer);
         let s = &hops.get(hop).ok_or(Violation::Cells { hop })?.statement;
-        if !o.leads_to(&s.trace, s.first, s.end, s.positions) {
+        if !o.leads_to(s) {
             return Err(Violation::Opening {
                 hop,
                 layer: o.layer,
@@ -349,7 +355,10 @@ pub fn bundle(
 }
 
 /// The rows at the client's end: what it sampled from is what the last hop put out.
-fn ends(b: &Bundle) -> Result<(), Violation> {
+///
+/// # Errors
+/// [`Violation::Ends`].
+pub fn ends(b: &Bundle) -> Result<(), Violation> {
     let i = &b.inference;
     let last = b.hops.last().ok_or(Violation::Ends("the list of hops"))?;
     let positions = last.statement.positions as usize;
@@ -358,12 +367,15 @@ fn ends(b: &Bundle) -> Result<(), Violation> {
     }
     // The answer's first token was sampled at the prompt's last position.
     let sampled = (i.prompt.len() + i.rows.len()).checked_sub(1);
-    if i.rows.len() != i.answer.len() || (!i.rows.is_empty() && sampled != Some(positions)) {
+    let counted = i.rows.len() == i.answer.len()
+        && !i.prompt.is_empty()
+        && (i.rows.is_empty() || sampled == Some(positions));
+    if !counted {
         return Err(Violation::Ends("the number of tokens"));
     }
     let at = positions - i.rows.len();
     for (row, digest) in i.rows.iter().zip(&i.output_rows[at..]) {
-        if crate::trace::row(row) != *digest {
+        if crate::trace::row(row) != *digest || !within(row, RESIDUAL_MAX) {
             return Err(Violation::Ends("a row that a token was sampled from"));
         }
     }
