@@ -1,11 +1,13 @@
 //! The endpoint's backend: chat requests become sessions over the network.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nesa_checkpoint::Message;
 use nesa_client::{Assurance, ClientError, Finish, Privacy};
 use nesa_gateway::{Backend, BackendError, Cancel, ChatRequest, Event, ModelInfo};
 use nesa_storage::{Home, ModelDir};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, RwLock, Semaphore, mpsc};
 
 use super::setup::{self, Prepared, Question};
@@ -19,6 +21,11 @@ const ANSWERS_MAX: usize = 16;
 const EVENTS_MAX: usize = 32;
 /// Longest answer where the request names no limit.
 const TOKENS_DEFAULT: usize = 1024;
+
+/// Time between looks at a reader that is behind.
+const SLOW_READER_WAIT: Duration = Duration::from_millis(2);
+
+type Events = mpsc::Sender<Result<Event, BackendError>>;
 
 /// Serves one model over one network.
 pub(crate) struct NetworkBackend(Arc<Shared>);
@@ -130,7 +137,7 @@ impl Shared {
         &self,
         request: &ChatRequest,
         cancel: &Cancel,
-        events: &mpsc::Sender<Result<Event, BackendError>>,
+        events: &Events,
     ) -> Result<(), NetworkError> {
         let prepared = self.prepared().await?;
         let q = Question {
@@ -145,10 +152,7 @@ impl Shared {
             assurance: self.assurance,
         };
         let mut engine = setup::engine(Some(&self.simd), 1);
-        let mut show = |text: &str| {
-            let sent = events.blocking_send(Ok(Event::Text(text.to_owned())));
-            sent.is_ok() && !cancel.is_cancelled()
-        };
+        let mut show = |text: &str| offer(events, cancel, text);
         let label = prepared.tier.privacy().label().to_string();
         let started = Event::Started {
             privacy: label.clone(),
@@ -174,6 +178,22 @@ impl Shared {
         let _ = events.send(Ok(done)).await;
         Ok(())
     }
+}
+
+/// Hands `text` to the reader, waiting while it is slow; returns whether to go on.
+///
+/// Runs on a thread of its own, inside the runtime: it may sleep, but not block on a channel.
+fn offer(events: &Events, cancel: &Cancel, text: &str) -> bool {
+    let mut event = Ok(Event::Text(text.to_owned()));
+    while !cancel.is_cancelled() {
+        match events.try_send(event) {
+            Ok(()) => return true,
+            Err(TrySendError::Full(back)) => event = back,
+            Err(TrySendError::Closed(_)) => return false,
+        }
+        std::thread::sleep(SLOW_READER_WAIT);
+    }
+    false
 }
 
 /// When the model was compiled, in seconds since 1970.

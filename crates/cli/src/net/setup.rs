@@ -7,6 +7,7 @@ use nesa_client::{Ask, Assurance, ClientModel, Privacy, Request, Tier};
 use nesa_codec::{Digest, Encode};
 use nesa_kernels::Level;
 use nesa_model::block::Common;
+use nesa_model::manifest::Pooling;
 use nesa_model::{Engine, Sampling, Shard};
 use nesa_privacy::RowKey;
 use nesa_storage::{Home, ModelDir};
@@ -80,6 +81,9 @@ pub fn prepare_with(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Prepared, NetworkError> {
     let manifest = model.manifest().clone();
+    if manifest.text.pooling != Pooling::None {
+        return Err(nesa_client::ClientError::NotAChatModel.into());
+    }
     let (served, tier) = match key {
         None => (model.clone(), Tier::Open),
         Some(key) => {
