@@ -216,37 +216,25 @@ impl Epilogue<'_> {
     }
 }
 
-/// Hands to `epilogue` the sums `2^low_bits · high + low`, both of shape (n, rows): the product of a
-/// matrix and activations that were split in two limbs.
+/// Hands `sums` of shape (n, rows) to `epilogue`: sums that were put together from several products.
 ///
 /// # Panics
 /// If shapes do not match: panel and sums are (n, rows), with one divisor and bias per row.
-pub fn finish_limbs(
-    level: Level,
-    (high, low): (&[i64], &[i64]),
-    low_bits: u32,
-    mut epilogue: Epilogue<'_>,
-) {
+pub fn finish_sums(level: Level, sums: &[i64], mut epilogue: Epilogue<'_>) {
     let level = level.or_best();
     let (n, width) = epilogue.shape();
-    assert!(
-        high.len() == n * width && low.len() == n * width,
-        "limb sums are not (n, rows)"
-    );
+    assert_eq!(sums.len(), n * width, "sums are not (n, rows)");
     epilogue.check_scale(width);
-    for batch_row in 0..n {
-        for row in (0..width).step_by(BLOCK_ROWS) {
-            let valid = BLOCK_ROWS.min(width - row);
-            let at = batch_row * width + row;
+    for (batch_row, sums) in sums.chunks_exact(width.max(1)).enumerate() {
+        for (block, sums) in sums.chunks(BLOCK_ROWS).enumerate() {
             let mut y = [0i64; BLOCK_ROWS];
-            for ((y, high), low) in y.iter_mut().zip(&high[at..][..valid]).zip(&low[at..]) {
-                *y = (high << low_bits).wrapping_add(*low);
-            }
+            y[..sums.len()].copy_from_slice(sums);
+            let row = block * BLOCK_ROWS;
             let place = Place {
                 batch_row,
                 row,
                 col: row,
-                valid,
+                valid: sums.len(),
             };
             epilogue.emit_wide(level, place, &[y]);
         }

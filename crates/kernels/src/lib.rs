@@ -55,7 +55,7 @@ mod softmax;
 
 pub use attention::{dot_rows, dot_rows_multi, weighted_rows, weighted_rows_multi};
 pub use divisors::{Divisors, KernelError};
-pub use epilogue::{Epilogue, RESIDUAL_MAX, finish_limbs};
+pub use epilogue::{Epilogue, RESIDUAL_MAX, finish_sums};
 pub use float::gemm_f32;
 pub use level::{Level, ParseLevelError};
 pub use matmul::{Width, matmul, matmul_i32, matmul_i64};
@@ -64,7 +64,7 @@ pub use packed::{BLOCK_ROWS, COLS_MAX, PackedMatrix};
 pub use panel::Panel;
 pub use pool::Pool;
 pub use rotate::rotate;
-pub use rounding::{LIMB_BITS, TABLE_LEN, gated, gated_limbs, look_up, round_rows};
+pub use rounding::{TABLE_LEN, gated, gated_wide, look_up, round_rows};
 pub use rows::Rows;
 pub use softmax::{EXP_LEN, softmax};
 

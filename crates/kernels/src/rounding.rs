@@ -83,9 +83,6 @@ fn look_up_body(table: &[i16], x: &mut [i16]) {
     x.iter_mut().for_each(|x| *x = table[index(*x)]);
 }
 
-/// Binary places of the low limb that [`gated_limbs`] splits off.
-pub const LIMB_BITS: u32 = 12;
-
 compiled! {
     /// `out[j] = clamp(round(table[gate[j]] · up[j] / D[j]), −max, max)`, for rows (n, D's length).
     ///
@@ -112,35 +109,25 @@ fn gated_body(
 }
 
 compiled! {
-    /// [`gated`] for `max` up to 2^23 − 1, as two limbs: `2^LIMB_BITS · high + low`, `low` not negative.
+    /// [`gated`] for any `max`, in 32 bits.
     ///
     /// # Panics
     /// As [`gated`].
-    pub fn gated_limbs(table: &[i16], divisors: &Divisors, gate: &[i16], up: &[i16], max: i32, high: &mut [i16], low: &mut [i16]) = gated_limbs_body;
+    pub fn gated_wide(table: &[i16], divisors: &Divisors, gate: &[i16], up: &[i16], max: i32, out: &mut [i32]) = gated_wide_body;
 }
 
 #[inline(always)]
-fn gated_limbs_body(
+fn gated_wide_body(
     table: &[i16],
     divisors: &Divisors,
     gate: &[i16],
     up: &[i16],
     max: i32,
-    high: &mut [i16],
-    low: &mut [i16],
+    out: &mut [i32],
 ) {
-    assert!(max < 1 << 23, "limbs hold 23 bits");
-    assert!(
-        gate.len() == high.len() && gate.len() == low.len(),
-        "gate values and limbs"
-    );
+    assert_eq!(gate.len(), out.len(), "gate values and outputs");
     let put = |at: usize, products: &[i32]| {
-        let high = &mut high[at..][..products.len()];
-        let low = &mut low[at..][..products.len()];
-        for ((high, low), &q) in high.iter_mut().zip(low).zip(products) {
-            *high = (q >> LIMB_BITS) as i16;
-            *low = (q & ((1 << LIMB_BITS) - 1)) as i16;
-        }
+        out[at..][..products.len()].copy_from_slice(products);
     };
     products(table, divisors, gate, up, max, put);
 }

@@ -7,8 +7,8 @@ use crate::{
     weighted_rows_multi,
 };
 use crate::{
-    EXP_LEN, LIMB_BITS, NormScale, TABLE_LEN, finish_limbs, gated, gated_limbs, look_up, norm_row,
-    rotate, round_rows, softmax, sum_squares,
+    EXP_LEN, NormScale, TABLE_LEN, finish_sums, gated, gated_wide, look_up, norm_row, rotate,
+    round_rows, softmax, sum_squares,
 };
 
 /// A small seeded generator (splitmix64): the tests need no more.
@@ -428,16 +428,15 @@ fn levels_parse_and_are_ordered() {
 }
 
 #[test]
-fn limbs_finish_as_their_sum() {
+fn sums_finish_as_specified() {
     let mut seed = Seed(9);
     for (rows, n, bits) in [(1, 1, 20), (16, 2, 36), (37, 3, 50), (50, 1, 60)] {
         let d = divisors(&mut seed, rows);
         let divisors = Divisors::new(&d).unwrap();
         let bias: Vec<i64> = (0..rows).map(|_| seed.within(1 << (bits - 12))).collect();
-        let high: Vec<i64> = (0..n * rows)
-            .map(|_| seed.within(1 << (bits - 14)))
+        let sums: Vec<i64> = (0..n * rows)
+            .map(|_| seed.within(1 << (bits - 2)))
             .collect();
-        let low: Vec<i64> = (0..n * rows).map(|_| seed.within(1 << 24)).collect();
         let old: Vec<i32> = (0..n * rows).map(|_| seed.within(1 << 29) as i32).collect();
         for level in Level::available() {
             let mut out = old.clone();
@@ -448,9 +447,9 @@ fn limbs_finish_as_their_sum() {
                 max: RESIDUAL_MAX,
                 residual: Panel::new(&mut out, n, rows),
             };
-            finish_limbs(level, (&high, &low), 12, epilogue);
+            finish_sums(level, &sums, epilogue);
             for (i, &sum) in out.iter().enumerate() {
-                let y = ((high[i] << 12) + low[i] + bias[i % rows]) << 2;
+                let y = (sums[i] + bias[i % rows]) << 2;
                 let expected = scalar::add_residual(old[i], y, d[i % rows], RESIDUAL_MAX);
                 assert_eq!(sum, expected, "{level} {y}");
             }
@@ -483,13 +482,10 @@ fn element_wise_steps_equal_their_definitions() {
                 (0..out.len()).all(|i| i64::from(out[i]) == product(i, 30_000)),
                 "{case}"
             );
-            let (mut high, mut low) = (out.clone(), out.clone());
-            let max = 8_000_000;
-            gated_limbs(level, &table, &scale, &gate, &up, max, &mut high, &mut low);
-            for i in 0..out.len() {
-                let q = (i64::from(high[i]) << LIMB_BITS) + i64::from(low[i]);
-                assert_eq!(q, product(i, i64::from(max)), "{case}");
-                assert!(low[i] >= 0);
+            let (mut wide, max) = (vec![0; out.len()], 8_000_000);
+            gated_wide(level, &table, &scale, &gate, &up, max, &mut wide);
+            for (i, &q) in wide.iter().enumerate() {
+                assert_eq!(i64::from(q), product(i, i64::from(max)), "{case}");
             }
             let mut looked = gate.clone();
             look_up(level, &table, &mut looked);

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use nesa_kernels::{
-    BLOCK_ROWS, Divisors, Epilogue, LIMB_BITS, Level, Panel, Pool, Rows, Width, finish_limbs,
-    gated, gated_limbs, look_up, matmul, rotate,
+    BLOCK_ROWS, Epilogue, Level, Panel, Pool, Rows, Width, finish_sums, gated, gated_wide, look_up,
+    matmul, rotate,
 };
 
 use super::attention::{Attention, Scratch, rows_per_call};
@@ -15,6 +15,9 @@ use crate::spec::{ACT_MAX, Order, QK_MAX};
 
 /// Matrices below this many bytes are multiplied by one thread.
 const SHARED_BYTES_MIN: usize = 32 << 10;
+
+/// Binary places of the low limb of a product beyond 16 bits.
+const LIMB_BITS: u32 = 12;
 
 /// Rows of the current batch, reused from call to call.
 #[derive(Debug, Default)]
@@ -28,7 +31,9 @@ pub(super) struct Buffers {
     mixed: Vec<i16>,
     gate: Vec<i16>,
     up: Vec<i16>,
-    sums: Vec<i64>, // of two limbs: (2n, dim)
+    products: Vec<i32>, // (n, ffn), where they may exceed 16 bits
+    large: Vec<usize>,  // the rows that do
+    sums: Vec<i64>,     // (n + large rows, dim)
     scratch: Scratch,
 }
 
@@ -119,22 +124,35 @@ impl Run<'_> {
         });
     }
 
-    /// [`Run::add`] for inputs of two limbs, `rows` (2n, cols), high limbs first.
-    fn add_limbs(
-        &self,
-        l: &PackedLinear,
-        rows: &Rows,
-        n: usize,
-        sums: &mut Vec<i64>,
-        x: &mut [i32],
-    ) {
-        sums.resize(2 * n * l.matrix.rows(), 0);
-        self.share([(l, &mut sums[..])], 2 * n, |(l, blocks, out)| {
-            matmul(&l.matrix, rows, blocks, Width::I64, Epilogue::RawI64(out));
+    /// [`Run::add`] for the inputs `buf.products` (n, cols), which may exceed 16 bits. Few rows do: those
+    /// are split in two limbs, and the high ones follow the batch as further rows.
+    fn add_wide(&self, l: &PackedLinear, n: usize, x: &mut [i32], buf: &mut Buffers) {
+        let (cols, width) = (l.matrix.cols(), l.matrix.rows());
+        split(&buf.products, cols, &mut buf.a, &mut buf.large);
+        let all = n + buf.large.len();
+        buf.rows.prepare(self.level, all, cols, &buf.a);
+        if buf.large.is_empty() {
+            return self.add(l, &buf.rows, n, x);
+        }
+        buf.sums.resize(all * width, 0);
+        self.share([(l, &mut buf.sums[..])], all, |(l, blocks, out)| {
+            matmul(
+                &l.matrix,
+                &buf.rows,
+                blocks,
+                Width::I64,
+                Epilogue::RawI64(out),
+            );
         });
-        let residual = Panel::new(x, n, l.matrix.rows());
-        let limbs = sums.split_at(n * l.matrix.rows());
-        finish_limbs(self.level, limbs, LIMB_BITS, residual_of(l, residual));
+        let (sums, high) = buf.sums.split_at_mut(n * width);
+        for (&row, high) in buf.large.iter().zip(high.chunks_exact(width)) {
+            let sums = &mut sums[row * width..][..width];
+            sums.iter_mut()
+                .zip(high)
+                .for_each(|(s, h)| *s += h << LIMB_BITS);
+        }
+        let residual = Panel::new(x, n, width);
+        finish_sums(self.level, sums, residual_of(l, residual));
     }
 
     /// Activations of residual rows: normalised or, without a norm, clamped to 16 bits.
@@ -211,10 +229,10 @@ impl Run<'_> {
                 let pair = [(gate, &mut buf.gate), (up, &mut buf.up)];
                 self.requantize(pair, &buf.rows, n);
                 if *product_max > ACT_MAX {
-                    self.limbs(table, product, *product_max, buf);
-                    let width = down.matrix.cols();
-                    buf.rows.prepare(self.level, 2 * n, width, &buf.a);
-                    return self.add_limbs(down, &buf.rows, n, &mut buf.sums, x);
+                    buf.products.resize(buf.up.len(), 0);
+                    let (gate, up, out) = (&buf.gate, &buf.up, &mut buf.products);
+                    gated_wide(self.level, table, product, gate, up, *product_max, out);
+                    return self.add_wide(down, n, x, buf);
                 }
                 buf.a.resize(buf.up.len(), 0);
                 let (gate, up, max) = (&buf.gate, &buf.up, ACT_MAX as i16);
@@ -229,16 +247,6 @@ impl Run<'_> {
                 self.add(down, &buf.rows, n, x);
             }
         }
-    }
-
-    /// Gated products as limbs in `buf.a`: (2n, width), high limbs first.
-    fn limbs(&self, table: &[i16], product: &Divisors, max: i32, buf: &mut Buffers) {
-        let len = buf.up.len();
-        buf.a.resize(2 * len, 0);
-        let (high, low) = buf.a.split_at_mut(len);
-        gated_limbs(
-            self.level, table, product, &buf.gate, &buf.up, max, high, low,
-        );
     }
 
     /// Rotates, stores keys and values, and fills `buf.mixed` (n, heads·head_dim).
@@ -310,6 +318,26 @@ impl Run<'_> {
         self.pool.each(chunks.collect(), |(c, (q, out))| {
             attention.attend(q, first_seen(c), out, &mut Scratch::default());
         });
+    }
+}
+
+/// Splits `products` (n, cols) into 16-bit rows `a`: a row that fits as it is; of any other the low
+/// limb, and its high limb after all n rows, in the order of `large`.
+fn split(products: &[i32], cols: usize, a: &mut Vec<i16>, large: &mut Vec<usize>) {
+    a.clear();
+    large.clear();
+    for (i, row) in products.chunks_exact(cols).enumerate() {
+        let largest = row.iter().fold(0, |max, v| v.abs().max(max));
+        if largest <= ACT_MAX {
+            a.extend(row.iter().map(|&v| v as i16));
+        } else {
+            large.push(i);
+            a.extend(row.iter().map(|&v| (v & ((1 << LIMB_BITS) - 1)) as i16));
+        }
+    }
+    for &i in &*large {
+        let row = &products[i * cols..][..cols];
+        a.extend(row.iter().map(|&v| (v >> LIMB_BITS) as i16));
     }
 }
 
