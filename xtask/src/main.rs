@@ -1,2 +1,86 @@
 //! Automate anything that needs more than one command.
-fn main() {}
+//!
+//! ```text
+//! cargo xtask test    what CI checks: format, lints, laws, tests, doctests, a short fuzz run
+//! cargo xtask tidy    the laws of the workspace alone
+//! cargo xtask fuzz N  N inputs for every decoder
+//! cargo xtask demo    a real model through real node processes, then its receipt verified
+//! ```
+
+mod demo;
+#[cfg(test)]
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+/// Inputs per decoder in `cargo xtask test`; long runs are by hand.
+const FUZZ_RUNS: &str = "50000";
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["test"] => test(),
+        ["tidy"] => cargo(&["test", "--quiet", "--package", "xtask"]),
+        ["fuzz", runs] => fuzz(runs),
+        ["demo"] => demo::run(),
+        _ => bail!("usage: cargo xtask test | tidy | fuzz N | demo"),
+    }
+}
+
+/// The root of the workspace.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+fn test() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"])?;
+    let lints = ["--workspace", "--all-targets", "--", "-D", "warnings"];
+    cargo(&[&["clippy", "--quiet"], &lints[..]].concat())?;
+    if has_nextest() {
+        cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])?;
+    } else {
+        cargo(&[
+            "test",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--no-fail-fast",
+        ])?;
+    }
+    cargo(&["test", "--workspace", "--doc"])?;
+    fuzz(FUZZ_RUNS)
+}
+
+fn fuzz(runs: &str) -> Result<()> {
+    let build = ["run", "--quiet", "--release", "--locked"];
+    let manifest = ["--manifest-path", "fuzz/Cargo.toml", "--"];
+    let what = ["all", "--runs", runs, "--seed", "1"];
+    cargo(&[&build[..], &manifest, &what].concat())
+}
+
+fn has_nextest() -> bool {
+    let asked = Command::new("cargo")
+        .args(["nextest", "--version"])
+        .output();
+    asked.is_ok_and(|out| out.status.success())
+}
+
+/// Runs `cargo` in the workspace's root, showing the line that repeats it.
+fn cargo(args: &[&str]) -> Result<()> {
+    println!("+ cargo {}", args.join(" "));
+    let status = Command::new("cargo")
+        .args(args)
+        .current_dir(root())
+        .status()
+        .context("cargo does not start")?;
+    if !status.success() {
+        bail!("failed: cargo {}", args.join(" "));
+    }
+    Ok(())
+}
