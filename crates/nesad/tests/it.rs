@@ -10,10 +10,7 @@ use nesa_model::testing::Model;
 use nesa_nesad::{Driver, Node, NodeConfig, net_config};
 use nesa_net::quic::Quic;
 use nesa_net::sim::{self, Link, Network};
-use nesa_net::{
-    Clock, Connection, Frame, FrameReceiver, FrameSender, NetConfig, PeerId, SystemClock,
-    Transport, stream_kind,
-};
+use nesa_net::{Clock, Connection, Frame, NetConfig, PeerId, SystemClock, Transport, stream_kind};
 use nesa_pipeline::{Message, RefusalCode};
 use tempfile::TempDir;
 
@@ -359,6 +356,7 @@ async fn strangers<T: Transport, C: Clock>(net: &Net<T, C>, stranger: T) {
         &net.model,
         session.name,
         0,
+        40,
     );
     let attach = Message::Attach {
         session: session.name,

@@ -1,5 +1,6 @@
 //! A small client and a network of nodes, over either transport.
 #![allow(dead_code, reason = "each test uses a part")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -190,6 +191,7 @@ pub(crate) fn open_message<N>(
     model: &Model,
     name: Digest,
     i: usize,
+    capacity: u32,
 ) -> Open {
     let (first, end) = split(model.manifest.shape.layers, targets.len())[i];
     Open {
@@ -197,7 +199,7 @@ pub(crate) fn open_message<N>(
         model: model.manifest.root(),
         first,
         end,
-        capacity: 40,
+        capacity,
         nonce_commitment: challenge::commit(&name),
         previous: if i == 0 {
             client.0
@@ -218,6 +220,16 @@ impl<N: Connection> Session<N> {
         model: &Model,
         name: Digest,
     ) -> Result<Self, Refusal> {
+        Self::open_for(targets, client, model, name, 40).await
+    }
+
+    pub(crate) async fn open_for(
+        targets: &[Target<N>],
+        client: PeerId,
+        model: &Model,
+        name: Digest,
+        capacity: u32,
+    ) -> Result<Self, Refusal> {
         let mut streams = Vec::new();
         for i in (0..targets.len()).rev() {
             let mut stream = targets[i]
@@ -225,7 +237,7 @@ impl<N: Connection> Session<N> {
                 .open(stream_kind::SESSION)
                 .await
                 .unwrap();
-            let open = open_message(targets, client, model, name, i);
+            let open = open_message(targets, client, model, name, i, capacity);
             stream
                 .send(frame(&Message::Open(Box::new(open))))
                 .await
@@ -392,13 +404,17 @@ pub(crate) async fn until<C: Clock>(clock: &C, what: &str, mut f: impl FnMut() -
 
 /// Runs a test over QUIC, within a minute.
 pub(crate) fn quic<F: Future<Output = ()>>(f: impl FnOnce() -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         tokio::time::timeout(Duration::from_secs(60), f())
             .await
             .expect("in time");
     });
+}
+
+/// One I/O thread, as the program has it.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
