@@ -96,10 +96,11 @@ fn walk(folder: &Path, prefix: &str, ends: &[&str], found: &mut Vec<File>) {
         let kind = entry.file_type().expect("a file type");
         if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
             walk(&entry.path(), &format!("{path}/"), ends, found);
-        } else if kind.is_file() && ends.iter().any(|e| name.ends_with(e)) {
-            if let Ok(text) = fs::read_to_string(entry.path()) {
-                found.push(File { path, text });
-            }
+        } else if kind.is_file()
+            && ends.iter().any(|e| name.ends_with(e))
+            && let Ok(text) = fs::read_to_string(entry.path())
+        {
+            found.push(File { path, text });
         }
     }
 }
