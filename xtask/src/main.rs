@@ -4,9 +4,11 @@
 //! cargo xtask test    what CI checks: format, lints, laws, tests, doctests, a short fuzz run
 //! cargo xtask tidy    the laws of the workspace alone
 //! cargo xtask fuzz N  N inputs for every decoder
+//! cargo xtask bench engine [--json]    this engine and llama.cpp in turn, on one thread, in CPU time
 //! cargo xtask demo    a real model through real node processes, then its receipt verified
 //! ```
 
+mod bench_engine;
 mod demo;
 #[cfg(test)]
 mod tidy;
@@ -26,8 +28,9 @@ fn main() -> Result<()> {
         ["test"] => test(),
         ["tidy"] => cargo(&["test", "--quiet", "--package", "xtask"]),
         ["fuzz", runs] => fuzz(runs),
+        ["bench", "engine", options @ ..] => bench_engine::run(options),
         ["demo"] => demo::run(),
-        _ => bail!("usage: cargo xtask test | tidy | fuzz N | demo"),
+        _ => bail!("usage: cargo xtask test | tidy | fuzz N | demo | bench engine"),
     }
 }
 

@@ -3,7 +3,8 @@
 //! `cargo xtask bench engine` calls this program:
 //!
 //! ```text
-//! nesa-bench compile CHECKPOINT TEXT FOLDER   compile once; later calls read FOLDER
+//! nesa-bench pull NAME FOLDER                 fetch a catalogued model or text; prints its path
+//! nesa-bench compile CHECKPOINT TEXT FOLDER   parts and manifest
 //! nesa-bench tokens CHECKPOINT TEXT COUNT     the first token ids of a text, space-separated
 //! nesa-bench read                             bytes per CPU-second of a plain read
 //! nesa-bench serve FOLDER [LEVEL] [THREADS]   one run per line of standard input
@@ -24,6 +25,12 @@ fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
+        ["pull", name, folder] => {
+            let options = nesa_storage::pull::Options::default();
+            let pulled = nesa_storage::pull::pull(name, Path::new(folder), &options, &mut |_| ())?;
+            println!("{}", pulled.path.display());
+            Ok(())
+        }
         ["compile", checkpoint, text, folder] => {
             model::compile(Path::new(checkpoint), Path::new(text), Path::new(folder))
         }
@@ -40,7 +47,7 @@ fn main() -> Result<()> {
         ["serve", folder, level, threads] => {
             serve(Path::new(folder), level.parse()?, threads.parse()?)
         }
-        _ => bail!("usage: nesa-bench compile|tokens|read|serve ...; see the top of main.rs"),
+        _ => bail!("usage: nesa-bench pull|compile|tokens|read|serve ...; see the top of main.rs"),
     }
 }
 
