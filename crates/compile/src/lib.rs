@@ -9,6 +9,7 @@
 //! levels compile the same model root. No float leaves this crate.
 
 pub mod eval;
+pub mod feedback;
 pub mod float;
 pub mod quantize;
 pub mod stats;

@@ -14,6 +14,7 @@ use nesa_model::spec::{
 use nesa_model::{Block, Linear, ModelError, Norm, NormKind, Vocabulary};
 use rayon::prelude::*;
 
+use crate::feedback::{Factor, Gram};
 use crate::float::{Gain, Layer, Mat, Text};
 use crate::stats::{LayerStats, Stats};
 use crate::{CompileError, tables};
@@ -107,12 +108,12 @@ impl Plan {
 
 /// Rounds `w` for inputs in steps of `in_step` and outputs in steps of `out_step(row)`.
 ///
-/// `power` (cols) weighs the rounding errors of the input channels.
+/// `inputs` says what the input channels are like on the calibration text.
 fn linear(
     w: &Mat,
     in_step: f64,
     out_step: &dyn Fn(usize) -> f64,
-    power: &[f64],
+    inputs: Inputs<'_>,
     clamp: i32,
 ) -> Result<Linear, CompileError> {
     let lift = if clamp == RESIDUAL_MAX {
@@ -126,7 +127,7 @@ fn linear(
     // Rows do not know each other, so that threads cannot change a bit.
     let rows: Vec<RoundedRow> = (0..w.rows)
         .into_par_iter()
-        .map(|i| round_row(w, i, in_step, steps[i], power))
+        .map(|i| round_row(w, i, in_step, steps[i], inputs))
         .collect::<Result<_, _>>()?;
     let mut weight = Vec::with_capacity(w.rows * w.cols);
     for row in &rows {
@@ -143,6 +144,19 @@ fn linear(
     })
 }
 
+/// Input channels of a linear layer over the calibration text.
+#[derive(Clone, Copy)]
+struct Inputs<'a> {
+    /// (cols): square of each channel, summed: weighs its rounding errors.
+    power: &'a [f64],
+    /// (cols): each channel, summed.
+    sum: &'a [f64],
+    /// Tokens of the text.
+    tokens: f64,
+    /// How later weights make up for the errors of earlier ones, where that is affordable.
+    factor: Option<&'a Factor>,
+}
+
 /// One output channel, rounded.
 struct RoundedRow {
     weight: Vec<i8>,
@@ -156,7 +170,7 @@ fn round_row(
     i: usize,
     in_step: f64,
     out: f64,
-    power: &[f64],
+    inputs: Inputs<'_>,
 ) -> Result<RoundedRow, CompileError> {
     let row = &w.data[i * w.cols..][..w.cols];
     let max = row.iter().fold(0.0f64, |m, &v| m.max(f64::from(v.abs())));
@@ -176,18 +190,28 @@ fn round_row(
             .iter()
             .map(|&v| libm::round(f64::from(v) / w_step).clamp(-127.0, 127.0) as i8)
             .collect();
-        let error = (row.iter().zip(&q).zip(power))
+        let error = (row.iter().zip(&q).zip(inputs.power))
             .map(|((&v, &q), p)| p * (f64::from(v) - f64::from(q) * w_step).powi(2))
             .sum::<f64>();
         if error < best.0 {
             best = (error, d, q);
         }
     }
-    let (_, divisor, weight) = best;
+    let (_, divisor, mut weight) = best;
+    if let Some(factor) = inputs.factor.filter(|f| f.cols() == w.cols) {
+        weight = factor.round(row, out / (in_step * f64::from(divisor)));
+    }
     let bias = match w.bias.get(i) {
         None => None,
         Some(&b) => {
-            let b = libm::round(f64::from(b) / (out / f64::from(divisor)));
+            // What the rounded weights lose on the mean input is the same for every token: the bias
+            // takes it up.
+            let w_step = out / (in_step * f64::from(divisor));
+            let lost: f64 = (row.iter().zip(&weight).zip(inputs.sum))
+                .map(|((&v, &q), sum)| (f64::from(v) - f64::from(q) * w_step) * sum)
+                .sum();
+            let b = f64::from(b) + lost / inputs.tokens.max(1.0);
+            let b = libm::round(b / (out / f64::from(divisor)));
             if b.abs() > 2f64.powi(48) {
                 return Err(range("a bias"));
             }
@@ -365,11 +389,23 @@ pub fn block(
 
     let table = plan.table[index];
     let unit = libm::ldexp(1.0, -(plan.places[usize::from(table)] as i32));
-    let a = &l.ffn_in_power;
+    let tokens = l.h_tokens.len() as f64;
+    let inputs = |power, sum, factor| Inputs {
+        power,
+        sum,
+        tokens,
+        factor,
+    };
+    let factors = [&l.ffn_in_gram, &l.h_gram, &l.attn_in_gram, &l.mixed_gram].map(Gram::factor);
+    let [ffn_factor, h_factor, attn_factor, mixed_factor] = factors.each_ref().map(Option::as_ref);
+    let (a, h) = (
+        inputs(&l.ffn_in_power, &l.ffn_in_sum, ffn_factor),
+        inputs(&l.h_power, &l.h_sum, h_factor),
+    );
     let ffn = match &w.gate {
         None => Ffn::Plain {
             up: linear(&w.up, ffn_step, &|_| unit, a, ACT_MAX)?,
-            down: linear(&w.down, unit, &|_| res, &l.h_power, RESIDUAL_MAX)?,
+            down: linear(&w.down, unit, &|_| res, h, RESIDUAL_MAX)?,
         },
         Some(gate) => {
             let h_max = l.h.iter().copied().fold(0.0, f64::max);
@@ -388,13 +424,16 @@ pub fn block(
             Ffn::Gated {
                 gate: linear(gate, ffn_step, &|_| unit, a, ACT_MAX)?,
                 up: linear(&w.up, ffn_step, &up_step, a, UP_MAX)?,
-                down: linear(&w.down, h_step, &|_| res, &l.h_power, RESIDUAL_MAX)?,
+                down: linear(&w.down, h_step, &|_| res, h, RESIDUAL_MAX)?,
                 product,
                 product_max,
             }
         }
     };
-    let a = &l.attn_in_power;
+    let (a, mixed) = (
+        inputs(&l.attn_in_power, &l.attn_in_sum, attn_factor),
+        inputs(&l.mixed_power, &l.mixed_sum, mixed_factor),
+    );
     Ok(Block {
         attn_norm: norm(config, &w.attn_norm, res, norm_out(attn_step), ACT_MAX)?,
         q: linear(&w.q, attn_step, &|i| steps.q[i] * pre, a, qk_max)?,
@@ -402,7 +441,7 @@ pub fn block(
         v: linear(&w.v, attn_step, &v_step, a, V_MAX)?,
         score: steps.divisor,
         mix,
-        o: linear(&w.o, mixed_step, &|_| res, &l.mixed_power, RESIDUAL_MAX)?,
+        o: linear(&w.o, mixed_step, &|_| res, mixed, RESIDUAL_MAX)?,
         ffn_norm: norm(config, &w.ffn_norm, res, norm_out(ffn_step), ACT_MAX)?,
         table,
         ffn,
@@ -460,12 +499,19 @@ pub fn vocabulary(
         None => None,
     };
     let logit = 1.0 / f64::from(LOGIT_UNIT);
+    let head_factor = side.head.as_ref().and_then(|_| stats.head_in_gram.factor());
     let head = match &side.head {
         Some(h) => Some(linear(
             h,
             head_step,
             &|_| logit,
-            &stats.head_in_power,
+            // Heads have no bias that could take up a mean error.
+            Inputs {
+                power: &stats.head_in_power,
+                sum: &[],
+                tokens: 0.0,
+                factor: head_factor.as_ref(),
+            },
             LOGIT_MAX,
         )?),
         None => None,

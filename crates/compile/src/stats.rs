@@ -3,6 +3,7 @@
 use nesa_checkpoint::Checkpoint;
 use nesa_model::spec::{Order, Shape};
 
+use crate::feedback::Gram;
 use crate::float::{self, Layer, Taps};
 use crate::{CompileError, Progress};
 
@@ -13,6 +14,16 @@ pub struct LayerStats {
     pub attn_in: f64,
     /// (dim): mean square of each input channel of q, k, v.
     pub attn_in_power: Vec<f64>,
+    /// (dim): sum of each input channel of q, k, v.
+    pub attn_in_sum: Vec<f64>,
+    /// Gram matrix of the inputs of q, k, v.
+    pub attn_in_gram: Gram,
+    /// Gram matrix of the weighted sums.
+    pub mixed_gram: Gram,
+    /// Gram matrix of the inputs of gate and up.
+    pub ffn_in_gram: Gram,
+    /// Gram matrix of the inputs of down.
+    pub h_gram: Gram,
     /// (heads·head_dim): largest query entry, before or after rotation.
     pub q: Vec<f64>,
     /// (kv_heads·head_dim): largest key entry, before or after rotation.
@@ -23,10 +34,14 @@ pub struct LayerStats {
     pub mixed: f64,
     /// (heads·head_dim): mean square of each weighted sum.
     pub mixed_power: Vec<f64>,
+    /// (heads·head_dim): sum of each weighted sum.
+    pub mixed_sum: Vec<f64>,
     /// Largest input of gate and up.
     pub ffn_in: f64,
     /// (dim): mean square of each input channel of gate and up.
     pub ffn_in_power: Vec<f64>,
+    /// (dim): sum of each input channel of gate and up.
+    pub ffn_in_sum: Vec<f64>,
     /// Largest input of the activation function.
     pub gate: f64,
     /// (ffn): largest entry of the linear branch.
@@ -37,6 +52,8 @@ pub struct LayerStats {
     pub h_tokens: Vec<f64>,
     /// (ffn): mean square of each input channel of down.
     pub h_power: Vec<f64>,
+    /// (ffn): sum of each input channel of down.
+    pub h_sum: Vec<f64>,
     /// Largest normalised output, where the block closes with a normalisation.
     pub closed: f64,
 }
@@ -50,6 +67,8 @@ pub struct Stats {
     pub residual: f64,
     /// Largest input of the head.
     pub head_in: f64,
+    /// Gram matrix of the inputs of the head.
+    pub head_in_gram: Gram,
     /// (dim): mean square of each input channel of the head.
     pub head_in_power: Vec<f64>,
 }
@@ -84,6 +103,15 @@ fn power(columns: &mut Vec<f64>, rows: &[f32], width: usize) {
     }
 }
 
+fn total(columns: &mut Vec<f64>, rows: &[f32], width: usize) {
+    columns.resize(width, 0.0);
+    for row in rows.chunks_exact(width) {
+        for (m, &x) in columns.iter_mut().zip(row) {
+            *m += f64::from(x);
+        }
+    }
+}
+
 impl LayerStats {
     /// The middle of all tokens' largest inputs of down.
     #[must_use]
@@ -95,7 +123,12 @@ impl LayerStats {
 
     fn add(&mut self, s: &Shape, t: &Taps) {
         self.attn_in = self.attn_in.max(largest(&t.attn_in));
+        self.attn_in_gram.add(&t.attn_in, s.dim);
+        self.mixed_gram.add(&t.mixed, s.q_dim());
+        self.ffn_in_gram.add(&t.ffn_in, s.dim);
+        self.h_gram.add(&t.h, s.ffn);
         power(&mut self.attn_in_power, &t.attn_in, s.dim);
+        total(&mut self.attn_in_sum, &t.attn_in, s.dim);
         raise(&mut self.q, &t.q, s.q_dim());
         raise(&mut self.q, &t.q_pre, s.q_dim());
         raise(&mut self.k, &t.k, s.kv_dim());
@@ -103,13 +136,16 @@ impl LayerStats {
         raise(&mut self.v, &t.v, s.kv_dim());
         self.mixed = self.mixed.max(largest(&t.mixed));
         power(&mut self.mixed_power, &t.mixed, s.q_dim());
+        total(&mut self.mixed_sum, &t.mixed, s.q_dim());
         self.ffn_in = self.ffn_in.max(largest(&t.ffn_in));
         power(&mut self.ffn_in_power, &t.ffn_in, s.dim);
+        total(&mut self.ffn_in_sum, &t.ffn_in, s.dim);
         self.gate = self.gate.max(largest(&t.gate));
         raise(&mut self.up, &t.up, s.ffn);
         raise(&mut self.h, &t.h, s.ffn);
         self.h_tokens.extend(t.h.chunks_exact(s.ffn).map(largest));
         power(&mut self.h_power, &t.h, s.ffn);
+        total(&mut self.h_sum, &t.h, s.ffn);
     }
 }
 
@@ -171,6 +207,7 @@ pub fn collect(
             None => x.to_vec(),
         };
         stats.head_in = stats.head_in.max(largest(&a));
+        stats.head_in_gram.add(&a, shape.dim);
         power(&mut stats.head_in_power, &a, shape.dim);
     }
     if stats.residual.is_finite() && stats.head_in.is_finite() {
