@@ -218,6 +218,12 @@ impl Network {
         self.nodes[i].hop.step(self.now_ms, input)
     }
 
+    /// Has hop `i` run one batch and carries out nothing of what it asks for.
+    pub fn compute_now(&mut self, i: usize) -> Vec<Effect> {
+        let node = &mut self.nodes[i];
+        node.hop.compute(&mut node.engine)
+    }
+
     /// Prepares an answer over all hops.
     ///
     /// # Errors
@@ -305,8 +311,7 @@ impl Network {
     }
 
     fn compute(&mut self, i: usize) {
-        let node = &mut self.nodes[i];
-        let effects = node.hop.compute(&mut node.engine);
+        let effects = self.compute_now(i);
         self.carry_out(i, effects);
     }
 
@@ -451,7 +456,6 @@ impl Network {
     }
 }
 
-/// The violation inside `e`, where it is one.
 impl Error {
     /// The violation inside, where the evidence did not hold.
     #[must_use]
