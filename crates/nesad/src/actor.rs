@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nesa_codec::Digest;
 use nesa_model::{Engine, Shard};
@@ -21,6 +21,15 @@ pub(crate) const OUTLET_FRAMES_MAX: usize = 8;
 pub(crate) const COMMANDS_MAX: usize = 256;
 /// Dials that wait to begin.
 pub(crate) const DIALS_MAX: usize = 64;
+
+/// A session counts as active this long after its last rows.
+const ACTIVE_MAX: Duration = Duration::from_millis(50);
+/// A batch starts when no further flight came for this long,
+const GATHER_GAP: Duration = Duration::from_micros(300);
+/// and at the latest after this.
+const GATHER_MAX: Duration = Duration::from_millis(1);
+/// Time between looks for further flights.
+const GATHER_LOOK: Duration = Duration::from_micros(30);
 
 /// Where frames of one stream go.
 pub(crate) type Outlet = mpsc::Sender<Frame>;
@@ -135,6 +144,8 @@ struct Ways {
     control: (StreamId, Outlet),
     attached: Option<(StreamId, Outlet)>,
     forward: Option<(StreamId, Outlet)>,
+    /// When rows last came.
+    rows_at: Option<Instant>,
 }
 
 /// The actor.
@@ -173,6 +184,9 @@ impl<C: Clock> Actor<C> {
                 return;
             }
             while self.hop.has_work() {
+                if !self.gather(&mut commands) {
+                    return;
+                }
                 self.compute();
                 if !self.take_waiting(&mut commands) {
                     return;
@@ -180,6 +194,37 @@ impl<C: Clock> Actor<C> {
             }
             self.publish();
         }
+    }
+
+    /// Waits a moment for flights that travel with those that wait: what the previous hop computed
+    /// in one batch arrives one frame after the other, and a batch costs little more than its
+    /// first row. A session alone never waits. Returns whether to go on.
+    fn gather(&mut self, commands: &mut mpsc::Receiver<Command>) -> bool {
+        let started = Instant::now();
+        let mut last = started;
+        while self.hop.waiting() < self.active(started) {
+            let before = self.hop.waiting();
+            if !self.take_waiting(commands) {
+                return false;
+            }
+            let now = Instant::now();
+            if self.hop.waiting() > before {
+                last = now;
+            } else if now - last >= GATHER_GAP || now - started >= GATHER_MAX {
+                return true;
+            } else {
+                std::thread::sleep(GATHER_LOOK);
+            }
+        }
+        true
+    }
+
+    /// Sessions that sent rows lately.
+    fn active(&self, now: Instant) -> usize {
+        let lately = |w: &&Ways| {
+            (w.rows_at).is_some_and(|at| now.saturating_duration_since(at) < ACTIVE_MAX)
+        };
+        self.ways.values().filter(lately).count()
     }
 
     /// Runs as a task until told to stop.
@@ -264,8 +309,11 @@ impl<C: Clock> Actor<C> {
                 place,
             } => {
                 // A stream speaks for its own session only, and only while that one lasts.
-                let known = self.ways.get(&session).is_some_and(|w| w.carries(stream));
-                if known {
+                let ways = self.ways.get_mut(&session).filter(|w| w.carries(stream));
+                if let Some(w) = ways {
+                    if matches!(message, Message::Rows { .. }) {
+                        w.rows_at = Some(Instant::now());
+                    }
                     self.step(
                         Input::Message {
                             from,
@@ -321,6 +369,7 @@ impl<C: Clock> Actor<C> {
             control: (stream, outlet),
             attached: None,
             forward: None,
+            rows_at: None,
         };
         self.ways.insert(session, ways);
         self.step(

@@ -38,6 +38,8 @@ pub(crate) fn main(cli: Cli) -> anyhow::Result<ExitCode> {
         .init();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // One thread unpacks all layers, so that the allocator reuses the room of the one before.
+        .max_blocking_threads(1)
         .build()
         .context("the runtime could not start")?;
     let code = runtime.block_on(run(args));
