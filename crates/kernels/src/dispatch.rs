@@ -11,17 +11,18 @@ macro_rules! compiled {
         $vis fn $name(level: $crate::Level, $($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
             {
-                #[target_feature(enable = "avx2,bmi1,bmi2")]
+                #[target_feature(enable = "avx2")]
                 unsafe fn avx2($($arg: $ty),*) $(-> $ret)? {
                     $body($($arg),*)
                 }
-                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,bmi1,bmi2")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
                 unsafe fn avx512($($arg: $ty),*) $(-> $ret)? {
                     $body($($arg),*)
                 }
-                // SAFETY: `or_best` only returns a level that the processor runs.
                 match level.or_best() {
+                    // SAFETY: `or_best` only returns a level that the processor runs.
                     $crate::Level::Avx512 => return unsafe { avx512($($arg),*) },
+                    // SAFETY: as above.
                     $crate::Level::Avx2 => return unsafe { avx2($($arg),*) },
                     $crate::Level::Scalar => {}
                 }

@@ -24,6 +24,10 @@ pub struct PackedLinear {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per block, and nearly always the larger one"
+)]
 pub(super) enum PackedFfn {
     Gated {
         gate: PackedLinear,
