@@ -142,10 +142,10 @@ impl<T: Transport, C: Clock> Session<T, C> {
 
     /// Announces to the first bootstrap node that answers.
     async fn announce(&mut self) -> Result<Announced, Error> {
-        if let Some(client) = self.client.take() {
-            if let Ok(announced) = self.announce_with(client).await {
-                return Ok(announced);
-            }
+        if let Some(client) = self.client.take()
+            && let Ok(announced) = self.announce_with(client).await
+        {
+            return Ok(announced);
         }
         let mut reasons = Vec::new();
         for at in self.config.bootstrap.clone() {

@@ -18,12 +18,6 @@ enum Kind {
     Gauge,
 }
 
-/// Appends one metric without labels.
-fn metric(out: &mut String, name: &str, kind: Kind, help: &str, value: f64) {
-    head(out, name, kind, help);
-    let _ = writeln!(out, "nesad_{name} {value}");
-}
-
 fn head(out: &mut String, name: &str, kind: Kind, help: &str) {
     let kind = match kind {
         Kind::Counter => "counter",
@@ -35,104 +29,112 @@ fn head(out: &mut String, name: &str, kind: Kind, help: &str) {
     );
 }
 
+/// Name, kind, help and value of every metric without labels.
+fn plain<T: Transport, C: Clock>(
+    node: &Node<T, C>,
+) -> [(&'static str, Kind, &'static str, f64); 12] {
+    use Kind::{Counter, Gauge};
+    let m = node.metrics();
+    let config = node.config();
+    let n = |v: u64| v as f64;
+    let session_max = config.hop.session_bytes_max as f64;
+    let deployments = node.deployed().len() as f64;
+    [
+        (
+            "sessions_open",
+            Gauge,
+            "Sessions open now.",
+            n(m.sessions_open),
+        ),
+        (
+            "sessions_total",
+            Counter,
+            "Sessions opened.",
+            n(m.sessions_total),
+        ),
+        (
+            "refusals_total",
+            Counter,
+            "Requests refused.",
+            n(m.refusals_total),
+        ),
+        (
+            "rows_total",
+            Counter,
+            "Rows (positions) computed.",
+            n(m.rows_total),
+        ),
+        (
+            "batches_total",
+            Counter,
+            "Batches computed.",
+            n(m.batches_total),
+        ),
+        (
+            "compute_seconds_total",
+            Counter,
+            "Time spent computing, in seconds.",
+            node.compute_s(),
+        ),
+        (
+            "flights_waiting",
+            Gauge,
+            "Flights of rows that wait now.",
+            n(m.flights_waiting),
+        ),
+        (
+            "session_bytes",
+            Gauge,
+            "Caches and traces of sessions, in bytes.",
+            n(m.session_bytes),
+        ),
+        (
+            "session_bytes_max",
+            Gauge,
+            "Memory that sessions may take, in bytes.",
+            session_max,
+        ),
+        (
+            "deployments",
+            Gauge,
+            "Ranges of blocks that are served.",
+            deployments,
+        ),
+        (
+            "weight_bytes",
+            Gauge,
+            "Memory of served weights, estimated, in bytes.",
+            n(node.memory_used()),
+        ),
+        (
+            "weight_bytes_max",
+            Gauge,
+            "Memory that weights may take, in bytes.",
+            n(config.memory_bytes),
+        ),
+    ]
+}
+
 /// All counters of `node` in the Prometheus text format.
 #[must_use]
 pub fn render<T: Transport, C: Clock>(node: &Node<T, C>) -> String {
-    use Kind::{Counter, Gauge};
-    let m = node.metrics();
     let mut out = String::with_capacity(4096);
     let o = &mut out;
-    let count = |v: u64| v as f64;
-    metric(
-        o,
-        "sessions_open",
-        Gauge,
-        "Sessions open now.",
-        count(m.sessions_open),
-    );
-    metric(
-        o,
-        "sessions_total",
-        Counter,
-        "Sessions opened.",
-        count(m.sessions_total),
-    );
-    metric(
-        o,
-        "refusals_total",
-        Counter,
-        "Requests refused.",
-        count(m.refusals_total),
-    );
-    metric(
-        o,
-        "rows_total",
-        Counter,
-        "Rows (positions) computed.",
-        count(m.rows_total),
-    );
-    metric(
-        o,
-        "batches_total",
-        Counter,
-        "Batches computed.",
-        count(m.batches_total),
-    );
-    metric(
-        o,
-        "compute_seconds_total",
-        Counter,
-        "Time spent computing, in seconds.",
-        node.compute_s(),
-    );
-    metric(
-        o,
-        "flights_waiting",
-        Gauge,
-        "Flights of rows that wait now.",
-        count(m.flights_waiting),
-    );
-    let help = "Caches and traces of sessions, in bytes.";
-    metric(o, "session_bytes", Gauge, help, count(m.session_bytes));
-    let help = "Memory that sessions may take, in bytes.";
-    metric(
-        o,
-        "session_bytes_max",
-        Gauge,
-        help,
-        node.config().hop.session_bytes_max as f64,
-    );
-    let help = "Ranges of blocks that are served.";
-    metric(o, "deployments", Gauge, help, node.deployed().len() as f64);
-    let help = "Memory of served weights, estimated, in bytes.";
-    metric(o, "weight_bytes", Gauge, help, count(node.memory_used()));
-    let help = "Memory that weights may take, in bytes.";
-    metric(
-        o,
-        "weight_bytes_max",
-        Gauge,
-        help,
-        count(node.config().memory_bytes),
-    );
+    for (name, kind, help, value) in plain(node) {
+        head(o, name, kind, help);
+        let _ = writeln!(o, "nesad_{name} {value}");
+    }
     let traffic = node.transport().traffic();
-    head(
-        o,
-        "received_bytes_total",
-        Counter,
-        "Payloads received, in bytes, by kind of stream.",
-    );
+    let help = "Payloads received, in bytes, by kind of stream.";
+    head(o, "received_bytes_total", Kind::Counter, help);
     for (kind, received, _) in traffic.counts() {
         let _ = writeln!(
             o,
             "nesad_received_bytes_total{{stream=\"{kind}\"}} {received}"
         );
     }
-    head(
-        o,
-        "sent_bytes_total",
-        Counter,
-        "Payloads sent, in bytes, by kind of stream.",
-    );
+    let help = "Payloads sent, in bytes, by kind of stream.";
+    head(o, "sent_bytes_total", Kind::Counter, help);
     for (kind, _, sent) in traffic.counts() {
         let _ = writeln!(o, "nesad_sent_bytes_total{{stream=\"{kind}\"}} {sent}");
     }

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -202,7 +201,7 @@ impl Stops {
                 })
                 .context("cannot watch standard input")?;
         }
-        signals(Arc::new(tell))?;
+        signals(&tell)?;
         Ok(Self { requests })
     }
 
@@ -215,7 +214,7 @@ impl Stops {
 }
 
 #[cfg(unix)]
-fn signals(tell: Arc<mpsc::Sender<()>>) -> anyhow::Result<()> {
+fn signals(tell: &mpsc::Sender<()>) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         let mut signals = signal(kind).context("cannot take signals")?;
@@ -230,7 +229,8 @@ fn signals(tell: Arc<mpsc::Sender<()>>) -> anyhow::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn signals(tell: Arc<mpsc::Sender<()>>) -> anyhow::Result<()> {
+fn signals(tell: &mpsc::Sender<()>) -> anyhow::Result<()> {
+    let tell = tell.clone();
     tokio::spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {
             let _ = tell.send(()).await;
