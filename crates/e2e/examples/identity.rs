@@ -78,7 +78,7 @@ fn load(options: &Options) -> Result<Model> {
 fn questions(options: &Options, model: &Model) -> Result<Vec<Request>> {
     let mut all = Vec::new();
     for text in PROMPTS.iter().cycle().take(options.prompts) {
-        let message = Message::new("user", text);
+        let message = Message::new("user", *text);
         let prompt = model.client().prompt(&[message])?;
         all.extend((0..options.seeds).map(|seed| Request {
             prompt: prompt.clone(),

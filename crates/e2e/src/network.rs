@@ -141,10 +141,11 @@ impl Network {
                 served.root(),
                 Arc::new(served.shard(range.clone(), &corrupt)?),
             );
-            let deployed = config
-                .record
-                .then(|| served.deployed_bytes(range.clone()))
-                .unwrap_or_default();
+            let deployed = if config.record {
+                served.deployed_bytes(range.clone())
+            } else {
+                Vec::new()
+            };
             nodes.push(Node {
                 key,
                 hop,

@@ -120,7 +120,11 @@ impl Refusal {
     #[must_use]
     pub fn new(code: RefusalCode, text: impl Into<String>) -> Self {
         let mut text: String = text.into();
-        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        let mut end = text.len().min(TEXT_BYTES_MAX);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
         Self { code, text }
     }
 }
@@ -325,6 +329,16 @@ mod tests {
             let mut longer = bytes.clone();
             longer.push(0);
             assert!(Message::decode(m.kind(), &longer).is_err());
+        }
+    }
+
+    #[test]
+    fn long_reasons_are_cut_between_characters() {
+        for lead in 0..5 {
+            let text = "x".repeat(lead) + &"€".repeat(400);
+            let m = Message::Refused(Refusal::new(RefusalCode::Busy, text));
+            assert_eq!(Message::decode(10, &m.payload()).unwrap(), m);
+            assert!(m.payload().len() > 5 + TEXT_BYTES_MAX - 3);
         }
     }
 

@@ -453,6 +453,32 @@ fn sane_message(served: &Served, session: u8, step: u32) -> Message {
     }
 }
 
+/// The next step of the session `sane`, or anything from anyone; now and then an accident.
+fn any_input(noise: &mut Noise, served: &Served, sane: Option<(u8, u32)>) -> Input {
+    let peers = [[1; 32], [2; 32], [3; 32]];
+    let m = match sane {
+        Some((session, step)) => sane_message(served, session, step),
+        None => any_message(noise, served, &peers),
+    };
+    let m = Message::decode(m.kind(), &m.payload()).unwrap();
+    let session = match (&m, sane) {
+        (Message::Open(o), _) => o.session.0[0],
+        (_, Some((session, _))) => session,
+        _ => (noise.bits() % 6) as u8,
+    };
+    let peer = sane.map_or(noise.bits() % 3, |(s, _)| u64::from(s % 3));
+    let name = Digest([session; 32]);
+    match noise.bits() % 60 {
+        0 => Input::Tick,
+        1 => Input::Dialled { session: name },
+        2 => Input::Broken {
+            session: name,
+            reason: "broke".into(),
+        },
+        _ => message(peers[peer as usize], session, m),
+    }
+}
+
 #[test]
 fn random_messages_never_panic_and_never_pass_a_limit() {
     let limits = HopConfig {
@@ -465,40 +491,15 @@ fn random_messages_never_panic_and_never_pass_a_limit() {
         ..HopConfig::default()
     };
     let (served, mut n) = limited(limits.clone(), 1);
-    let peers = [[1; 32], [2; 32], [3; 32]];
     let (mut signed, mut opened, mut rows) = (0, 0, 0);
     let mut steps = [0u32; 6];
     let started = Instant::now();
     for seed in 0..40u64 {
         let noise = &mut Noise(seed);
         for _ in 0..1500 {
-            let sane = (noise.bits() % 4 != 0).then(|| (noise.bits() % 4) as u8);
-            let m = match sane {
-                Some(s) => sane_message(&served, s, steps[usize::from(s)]),
-                None => any_message(noise, &served, &peers),
-            };
-            let bytes = m.payload();
-            let m = Message::decode(m.kind(), &bytes).unwrap();
-            let session = match &m {
-                Message::Open(o) => o.session.0[0],
-                _ => sane.unwrap_or((noise.bits() % 6) as u8),
-            };
+            let sane = (!noise.bits().is_multiple_of(4)).then(|| (noise.bits() % 4) as u8);
             n.now_ms += noise.bits() % 40;
-            let peer = match sane {
-                Some(s) => peers[usize::from(s % 3)],
-                None => peers[(noise.bits() % 3) as usize],
-            };
-            let input = match noise.bits() % 60 {
-                0 => Input::Tick,
-                1 => Input::Dialled {
-                    session: Digest([session; 32]),
-                },
-                2 => Input::Broken {
-                    session: Digest([session; 32]),
-                    reason: "broke".into(),
-                },
-                _ => message(peer, session, m),
-            };
+            let input = any_input(noise, &served, sane.map(|s| (s, steps[usize::from(s)])));
             let mut effects = n.inject(0, input);
             if let Some(s) = sane {
                 let step = &mut steps[usize::from(s)];
@@ -513,7 +514,7 @@ fn random_messages_never_panic_and_never_pass_a_limit() {
                     *step = 0;
                 }
             }
-            if noise.bits() % 3 != 0 {
+            if !noise.bits().is_multiple_of(3) {
                 effects.extend(n.compute_now(0));
             }
             for e in effects {

@@ -1,0 +1,178 @@
+//! Openings lead to exactly one trace, survive their bytes, and nothing else decodes.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails where it stands"
+)]
+
+use nesa_codec::{Decode, Digest, Encode, merkle};
+use nesa_model::testing::{Noise, shapes};
+use nesa_model::{KvCache, Shape};
+use nesa_proof::{HopStatement, LayerOpening, Trace};
+
+const FIRST: u32 = 1;
+const END: u32 = 3;
+const POSITIONS: usize = 7;
+
+/// A trace of noise, its cache, and the statement about it.
+fn traced(seed: u64) -> (Trace, KvCache, HopStatement) {
+    let shape: Shape = shapes().swap_remove(0);
+    let noise = &mut Noise(seed);
+    let mut trace = Trace::new(FIRST..END, shape.dim);
+    let mut cache = KvCache::new(&shape, &(FIRST as usize..END as usize), POSITIONS);
+    for i in 0..=(END - FIRST) as usize {
+        let rows: Vec<i32> = (0..POSITIONS * shape.dim)
+            .map(|_| noise.within(1 << 20))
+            .collect();
+        trace.push(i, &rows);
+    }
+    for i in 0..(END - FIRST) as usize {
+        for p in 0..POSITIONS {
+            let mut row = || -> Vec<i16> {
+                (0..shape.kv_dim())
+                    .map(|_| noise.within(2047) as i16)
+                    .collect()
+            };
+            let (k, v) = (row(), row());
+            cache.store(i, p, &k, &v);
+        }
+    }
+    let committed = trace.commit(&cache);
+    let statement = HopStatement {
+        node: [1; 32],
+        session: Digest([2; 32]),
+        model: Digest([3; 32]),
+        first: FIRST,
+        end: END,
+        positions: POSITIONS as u32,
+        input: committed.input(),
+        output: committed.output(),
+        trace: committed.root(),
+        transcript: trace.transcript(),
+        nonce_commitment: Digest([4; 32]),
+        price: 0,
+    };
+    (trace, cache, statement)
+}
+
+fn open(trace: &Trace, cache: &KvCache, layer: u32, positions: &[u32]) -> Option<LayerOpening> {
+    trace.open(&trace.commit(cache), cache, layer, positions)
+}
+
+#[test]
+fn every_cell_opens_and_no_other_does() {
+    let (trace, cache, s) = traced(1);
+    for layer in FIRST..END {
+        for p in 0..POSITIONS as u32 {
+            let o = open(&trace, &cache, layer, &[p]).unwrap();
+            assert!(o.leads_to(&s));
+            assert_eq!(LayerOpening::from_bytes(&o.to_bytes()).unwrap(), o);
+        }
+        let all: Vec<u32> = (0..POSITIONS as u32).collect();
+        assert!(open(&trace, &cache, layer, &all).unwrap().leads_to(&s));
+    }
+    assert!(open(&trace, &cache, FIRST - 1, &[0]).is_none());
+    assert!(open(&trace, &cache, END, &[0]).is_none());
+    assert!(open(&trace, &cache, FIRST, &[POSITIONS as u32]).is_none());
+    assert!(open(&trace, &cache, FIRST, &[]).is_none());
+}
+
+#[test]
+fn every_changed_byte_of_an_opening_leads_elsewhere() {
+    let (trace, cache, s) = traced(2);
+    for (layer, positions) in [(1, &[2u32, 4][..]), (2, &[6]), (2, &[0])] {
+        let bytes = open(&trace, &cache, layer, positions).unwrap().to_bytes();
+        let mut refused = 0;
+        for i in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[i] ^= 1 << (i % 8);
+            match LayerOpening::from_bytes(&bad) {
+                Ok(o) => assert!(!o.leads_to(&s), "byte {i}"),
+                Err(_) => refused += 1,
+            }
+            assert!(LayerOpening::from_bytes(&bytes[..i]).is_err());
+        }
+        assert!(refused > 4, "lengths are among the bytes");
+    }
+}
+
+#[test]
+fn a_statement_that_differs_in_anything_opened_is_not_led_to() {
+    let (trace, cache, s) = traced(3);
+    let (_, _, other) = traced(4);
+    let first = open(&trace, &cache, FIRST, &[3]).unwrap();
+    let last = open(&trace, &cache, END - 1, &[3]).unwrap();
+    let both = |change: &dyn Fn(&mut HopStatement)| {
+        let mut s = s.clone();
+        change(&mut s);
+        (first.leads_to(&s), last.leads_to(&s))
+    };
+    assert_eq!(both(&|_| ()), (true, true));
+    assert_eq!(both(&|s| s.trace = other.trace), (false, false));
+    // Rows that came in are tied to the first layer, rows that went out to the last.
+    assert_eq!(both(&|s| s.input = other.input), (false, true));
+    assert_eq!(both(&|s| s.output = other.output), (true, false));
+    assert_eq!(both(&|s| s.positions -= 1), (false, false));
+    assert_eq!(both(&|s| s.positions = u32::MAX), (false, false));
+    assert_eq!(both(&|s| s.first -= 1), (false, false));
+    assert_eq!(both(&|s| s.end += 1), (false, false));
+    assert_eq!(both(&|s| s.end = u32::MAX), (false, false));
+    assert_eq!(both(&|s| s.end = s.first), (false, false));
+    assert_eq!(both(&|s| (s.first, s.end) = (5, 2)), (false, false));
+}
+
+#[test]
+fn openings_with_lists_that_do_not_fit_are_refused() {
+    let (trace, cache, s) = traced(5);
+    let good = open(&trace, &cache, 1, &[2, 5]).unwrap();
+    let changes: [fn(&mut LayerOpening); 13] = [
+        |o| o.positions.clear(),
+        |o| o.positions.swap(0, 1),
+        |o| o.positions = vec![5, 5],
+        |o| o.positions = vec![2, u32::MAX],
+        |o| o.layer = 2,
+        |o| o.layer = u32::MAX,
+        |o| o.inputs.truncate(o.inputs.len() - 1),
+        |o| o.outputs.truncate(o.outputs.len() - 1),
+        |o| o.cached.truncate(o.cached.len() - 1),
+        |o| o.rest.truncate(o.rest.len() - 1),
+        |o| o.input_rows.truncate(o.input_rows.len() - 1),
+        |o| o.output_rows.push(Digest::default()),
+        |o| o.paths[1] = merkle::Path(Vec::new()),
+    ];
+    for (i, change) in changes.iter().enumerate() {
+        let mut o = good.clone();
+        change(&mut o);
+        assert!(!o.leads_to(&s), "change {i}");
+    }
+}
+
+#[test]
+fn no_bytes_make_an_opening_panic() {
+    let (trace, cache, s) = traced(6);
+    let seed = open(&trace, &cache, 2, &[0, 3]).unwrap().to_bytes();
+    let mut n = Noise(7);
+    let mut decoded = 0;
+    for _ in 0..20_000 {
+        let mut bytes = seed.clone();
+        for _ in 0..1 + n.bits() % 4 {
+            let at = (n.bits() % bytes.len() as u64) as usize;
+            match n.bits() % 4 {
+                0 => bytes.truncate(at + 1),
+                1 => bytes[at] = n.bits() as u8,
+                2 => bytes.insert(at, 0),
+                _ => {
+                    let value = [0, 1, u32::MAX, 1 << 16][(n.bits() % 4) as usize];
+                    let end = (at + 4).min(bytes.len());
+                    bytes[at..end].copy_from_slice(&value.to_le_bytes()[..end - at]);
+                }
+            }
+        }
+        if let Ok(o) = LayerOpening::from_bytes(&bytes) {
+            decoded += 1;
+            assert_eq!(o.to_bytes(), bytes);
+            assert!(bytes == seed || !o.leads_to(&s));
+        }
+    }
+    assert!(decoded > 1000, "{decoded}");
+}
