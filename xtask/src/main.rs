@@ -5,11 +5,20 @@
 //! cargo xtask tidy    the laws of the workspace alone
 //! cargo xtask fuzz N  N inputs for every decoder
 //! cargo xtask bench engine [--json]    this engine and llama.cpp in turn, on one thread, in CPU time
+//! cargo xtask bench ee [--json]        tokens per CPU-second under `ee` over `open`; sealing; rotation
+//! cargo xtask bench hops [--json]      three nodes against one process; 8 sessions against one
+//! cargo xtask check big [--json]       1.1 B parameters over nodes that cannot hold them
+//! cargo xtask check hosts [--json]     nodes in two network namespaces (needs root)
 //! cargo xtask demo    a real model through real node processes, then its receipt verified
 //! ```
 
+mod bench_ee;
 mod bench_engine;
+mod bench_hops;
+mod check_big;
+mod check_hosts;
 mod demo;
+mod live;
 #[cfg(test)]
 mod tidy;
 
@@ -29,8 +38,14 @@ fn main() -> Result<()> {
         ["tidy"] => cargo(&["test", "--quiet", "--package", "xtask"]),
         ["fuzz", runs] => fuzz(runs),
         ["bench", "engine", options @ ..] => bench_engine::run(options),
+        ["bench", "ee", options @ ..] => bench_ee::run(options.contains(&"--json")),
+        ["bench", "hops", options @ ..] => bench_hops::run(options.contains(&"--json")),
+        ["check", "big", options @ ..] => check_big::run(options.contains(&"--json")),
+        ["check", "hosts", options @ ..] => check_hosts::run(options.contains(&"--json")),
         ["demo"] => demo::run(),
-        _ => bail!("usage: cargo xtask test | tidy | fuzz N | demo | bench engine"),
+        _ => bail!(
+            "usage: cargo xtask test | tidy | fuzz N | demo | bench engine|ee|hops | check big|hosts"
+        ),
     }
 }
 
@@ -76,7 +91,7 @@ fn has_nextest() -> bool {
 
 /// Runs `cargo` in the workspace's root, showing the line that repeats it.
 fn cargo(args: &[&str]) -> Result<()> {
-    println!("+ cargo {}", args.join(" "));
+    eprintln!("+ cargo {}", args.join(" "));
     let status = Command::new("cargo")
         .args(args)
         .current_dir(root())

@@ -6,6 +6,7 @@ pub mod answer;
 pub mod backend;
 pub mod deploy;
 pub mod fleet;
+pub mod heads;
 pub mod local;
 pub mod sealing;
 pub mod setup;

@@ -56,6 +56,15 @@ pub enum Effect {
     Done(Finish),
 }
 
+/// What follows a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Do this.
+    Go(Vec<Effect>),
+    /// Compute the logits of this row (dim) and hand them to [`Ask::on_logits`].
+    Sample(Vec<i32>),
+}
+
 /// One answer in the making.
 #[derive(Debug)]
 pub struct Ask {
@@ -197,7 +206,8 @@ impl Ask {
         })
     }
 
-    /// Takes the last row of a flight from the last hop.
+    /// Takes the last row of a flight from the last hop, and samples from it where it ends the
+    /// prompt or follows it.
     ///
     /// # Errors
     /// [`ClientError::OutOfTurn`] for rows of another position, size or range.
@@ -205,8 +215,23 @@ impl Ask {
         &mut self,
         engine: &mut Engine,
         start: u32,
-        mut row: Vec<i32>,
+        row: Vec<i32>,
     ) -> Result<Vec<Effect>, ClientError> {
+        match self.on_row(start, row)? {
+            Step::Go(effects) => Ok(effects),
+            Step::Sample(row) => {
+                let logits = engine.logits(&self.model.head, &row);
+                self.on_logits(&logits)
+            }
+        }
+    }
+
+    /// As [`Ask::on_rows`], but leaves the head's product to the caller, who may compute that of
+    /// several answers at once and goes on with [`Ask::on_logits`].
+    ///
+    /// # Errors
+    /// As [`Ask::on_rows`].
+    pub fn on_row(&mut self, start: u32, mut row: Vec<i32>) -> Result<Step, ClientError> {
         let Some((first, n)) = self.in_flight.pop_front() else {
             return Err(ClientError::OutOfTurn("rows that nobody asked for"));
         };
@@ -217,12 +242,19 @@ impl Ask {
             return Err(ClientError::OutOfTurn("values that no model puts out"));
         }
         if first + n < self.request.prompt.len() {
-            return self.send_prompt();
+            return Ok(Step::Go(self.send_prompt()?));
         }
         self.rows.push(row.clone());
         self.tier.reveal(&mut row)?;
-        let logits = engine.logits(&self.model.head, &row);
-        let token = self.sampler.next(&logits);
+        Ok(Step::Sample(row))
+    }
+
+    /// Takes the logits (vocab) of the row that [`Ask::on_row`] handed out.
+    ///
+    /// # Errors
+    /// [`ClientError::Text`] for a token beyond the vocabulary.
+    pub fn on_logits(&mut self, logits: &[i32]) -> Result<Vec<Effect>, ClientError> {
+        let token = self.sampler.next(logits);
         self.answer.push(token);
         if self.model.is_eos(token) {
             return self.done(Finish::Stop);

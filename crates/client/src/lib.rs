@@ -14,7 +14,7 @@ mod evidence;
 mod model;
 mod tier;
 
-pub use ask::{Ask, Effect, Finish, Request};
+pub use ask::{Ask, Effect, Finish, Request, Step};
 pub use assurance::{Assurance, Cells};
 pub use evidence::{Evidence, Route, reproduce};
 pub use model::ClientModel;

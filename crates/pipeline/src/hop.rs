@@ -200,6 +200,12 @@ impl Hop {
         self.sessions.is_empty()
     }
 
+    /// Sessions whose flights wait for the next batch.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.turn.len()
+    }
+
     /// The current counters.
     #[must_use]
     pub fn metrics(&self) -> Metrics {

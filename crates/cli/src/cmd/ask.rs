@@ -133,6 +133,7 @@ pub(crate) fn report(
         "tokens": i.answer.len(),
         "token_ids": i.answer,
         "prompt_tokens": i.prompt.len(),
+        "rows_digest": rows_digest(&i.rows, prepared),
         "finish_reason": match answer.finish { Finish::Stop => "stop", Finish::Length => "length" },
         "model": prepared.client.manifest.name,
         "model_root": i.model.to_string(),
@@ -147,6 +148,20 @@ pub(crate) fn report(
         "leakage": serde_json::from_str::<Value>(&i.leakage).unwrap_or(Value::Null),
         "receipt": receipt,
     })
+}
+
+/// Digest of the hidden rows that tokens were sampled from, as the unsealed model puts them out:
+/// equal for equal models, whatever nodes, tiers and SIMD levels computed them.
+fn rows_digest(rows: &[Vec<i32>], prepared: &Prepared) -> Value {
+    let mut hash = nesa_codec::Hasher::new("nesa.cli.rows.v1");
+    for row in rows {
+        let mut row = row.clone();
+        if prepared.tier.reveal(&mut row).is_err() {
+            return Value::Null;
+        }
+        hash = hash.i32s(&row);
+    }
+    json!(hash.finish().to_string())
 }
 
 fn round(v: f64) -> f64 {

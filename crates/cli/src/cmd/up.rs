@@ -66,7 +66,7 @@ pub(crate) fn run(what: &Up, context: &Context) -> Result<(), Failure> {
         announce(context, &network, &address.to_string(), key.reveal());
         let network = Arc::new(network);
         let backend =
-            NetworkBackend::new(context, Arc::clone(&network), model, prepared, assurance);
+            NetworkBackend::new(context, Arc::clone(&network), model, prepared, assurance)?;
         let served = Gateway::new(Arc::new(backend), key, Limits::local())
             .serve(listener, interrupted())
             .await;

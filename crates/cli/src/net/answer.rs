@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use nesa_client::{Ask, Assurance, Effect, Evidence, Finish, Route};
+use nesa_client::{Ask, Assurance, Effect, Evidence, Finish, Route, Step};
 use nesa_codec::Digest;
 use nesa_model::{Engine, Shard};
 use nesa_net::quic::QuicSender;
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::NetworkError;
 use super::fleet::{Fleet, split};
+use super::heads::Heads;
 
 /// Messages from hops that wait for the client: rows of three flights and the evidence.
 const INBOX_MAX: usize = 64;
@@ -40,6 +41,22 @@ pub struct Answer {
 
 /// Packed blocks of the served model for recomputation, by layer.
 pub type BlockSource<'a> = dyn FnMut(u32) -> Option<Arc<Shard>> + Send + 'a;
+
+/// What the client computes with.
+pub struct Compute<'a> {
+    /// For recomputation, and for logits unless `heads` has them.
+    pub engine: &'a mut Engine,
+    /// Computes the logits of several answers at once.
+    pub heads: Option<&'a Heads>,
+    /// For recomputation.
+    pub blocks: &'a mut BlockSource<'a>,
+}
+
+impl std::fmt::Debug for Compute<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compute").finish_non_exhaustive()
+    }
+}
 
 /// A fresh random digest.
 ///
@@ -225,13 +242,17 @@ pub async fn answer(
     mut ask: Ask,
     served: Digest,
     assurance: Assurance,
-    engine: &mut Engine,
-    blocks: &mut BlockSource<'_>,
+    compute: Compute<'_>,
     show: &mut (dyn FnMut(&str) -> bool + Send),
 ) -> Result<Answer, NetworkError> {
     let started = Instant::now();
     let mut session = Session::open(fleet, &ask, served).await?;
-    let generated = generate(&mut session, &mut ask, engine, show).await;
+    let Compute {
+        engine,
+        heads,
+        blocks,
+    } = compute;
+    let generated = generate(&mut session, &mut ask, (&mut *engine, heads), show).await;
     let (finish, first_token_s) = match generated {
         Ok(done) => done,
         Err(e) => {
@@ -264,12 +285,15 @@ pub async fn answer(
 async fn generate(
     session: &mut Session<'_>,
     ask: &mut Ask,
-    engine: &mut Engine,
+    (engine, heads): (&mut Engine, Option<&Heads>),
     show: &mut (dyn FnMut(&str) -> bool + Send),
 ) -> Result<(Finish, f64), NetworkError> {
     let started = Instant::now();
     let mut first_token_s = None;
     let last = session.route.hops.len() - 1;
+    let mut name = [0; 8];
+    name.copy_from_slice(&session.route.session.0[..8]);
+    let name = u64::from_le_bytes(name);
     let mut effects = ask.start()?;
     loop {
         for effect in effects.drain(..) {
@@ -293,7 +317,16 @@ async fn generate(
         }
         match session.receive(last).await? {
             Message::Rows { start, rows } => {
-                effects = ask.on_rows(engine, start, rows)?;
+                effects = match ask.on_row(start, rows)? {
+                    Step::Go(effects) => effects,
+                    Step::Sample(row) => {
+                        let logits = match heads {
+                            Some(heads) => heads.logits(name, row).await?,
+                            None => engine.logits(&ask.model().head, &row),
+                        };
+                        ask.on_logits(&logits)?
+                    }
+                };
                 if first_token_s.is_none() && !ask.answer().is_empty() {
                     first_token_s = Some(started.elapsed().as_secs_f64());
                 }

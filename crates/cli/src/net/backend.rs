@@ -10,6 +10,7 @@ use nesa_storage::{Home, ModelDir};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, RwLock, Semaphore, mpsc};
 
+use super::heads::Heads;
 use super::setup::{self, Prepared, Question};
 use super::{NetworkError, sealing};
 use crate::Context;
@@ -47,10 +48,12 @@ impl NetworkBackend {
         context: &Context,
         network: Arc<Network>,
         model: ModelDir,
-        prepared: Prepared,
+        mut prepared: Prepared,
         assurance: Assurance,
-    ) -> Self {
-        Self(Arc::new(Shared {
+    ) -> Result<Self, NetworkError> {
+        let engine = setup::engine(Some(context.config.simd.name()), 1);
+        prepared.heads = Some(Heads::start(Arc::clone(&prepared.client), engine)?);
+        Ok(Self(Arc::new(Shared {
             home: context.home.clone(),
             simd: context.config.simd.name().to_owned(),
             network,
@@ -59,7 +62,7 @@ impl NetworkBackend {
             current: RwLock::new(Arc::new(prepared)),
             rotating: Mutex::new(()),
             slots: Arc::new(Semaphore::new(ANSWERS_MAX)),
-        }))
+        })))
     }
 }
 
@@ -126,7 +129,9 @@ impl Shared {
         if now.served.manifest().sealed_under == Some(id) {
             return Ok(now);
         }
-        let next = setup::prepare(&self.home, &self.model, Privacy::Ee, &mut |_, _| ())?;
+        let mut next = setup::prepare(&self.home, &self.model, Privacy::Ee, &mut |_, _| ())?;
+        // Another key seals the blocks; the head stays the client's own.
+        next.heads.clone_from(&now.heads);
         next.deploy(&self.network.fleet, &|_| ()).await?;
         let next = Arc::new(next);
         *self.current.write().await = Arc::clone(&next);

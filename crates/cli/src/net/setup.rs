@@ -12,8 +12,9 @@ use nesa_model::{Engine, Sampling, Shard};
 use nesa_privacy::RowKey;
 use nesa_storage::{Home, ModelDir};
 
-use super::answer::{Answer, answer, random};
+use super::answer::{Answer, Compute, answer, random};
 use super::fleet::Fleet;
+use super::heads::Heads;
 use super::{NetworkError, deploy, sealing};
 
 /// A model ready to be asked under one tier.
@@ -26,6 +27,8 @@ pub struct Prepared {
     pub tier: Tier,
     common: Arc<Common>,
     packed: Mutex<Vec<Option<Arc<Shard>>>>,
+    /// Computes the logits of several answers at once, where answers run side by side.
+    pub heads: Option<Heads>,
 }
 
 impl std::fmt::Debug for Prepared {
@@ -106,6 +109,7 @@ pub fn prepare_with(
         tier,
         common,
         packed: Mutex::new(vec![None; layers]),
+        heads: None,
     })
 }
 
@@ -153,16 +157,12 @@ impl Prepared {
         };
         let ask = Ask::new(Arc::clone(&self.client), self.tier.clone(), request)?;
         let mut blocks = |i| self.block(i);
-        answer(
-            fleet,
-            ask,
-            self.root(),
-            q.assurance,
+        let compute = Compute {
             engine,
-            &mut blocks,
-            show,
-        )
-        .await
+            heads: self.heads.as_ref(),
+            blocks: &mut blocks,
+        };
+        answer(fleet, ask, self.root(), q.assurance, compute, show).await
     }
 
     /// Makes sure that every node of `fleet` serves its range.
