@@ -1,6 +1,6 @@
 //! From flags to a running node, and to its end.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ pub(crate) fn main(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(tracing::Level::INFO)
         .with_target(false)
         .init();
