@@ -79,7 +79,10 @@ fn questions(options: &Options, model: &Model) -> Result<Vec<Request>> {
     let mut all = Vec::new();
     for text in PROMPTS.iter().cycle().take(options.prompts) {
         let message = Message::new("user", *text);
-        let prompt = model.client().prompt(&[message])?;
+        let mut prompt = model.client().prompt(&[message])?;
+        // A small context takes the beginning of a long prompt.
+        let room = model.client().manifest.shape.context;
+        prompt.truncate(room.saturating_sub(options.max_tokens).max(1));
         all.extend((0..options.seeds).map(|seed| Request {
             prompt: prompt.clone(),
             sampling: Sampling {
