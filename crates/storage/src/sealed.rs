@@ -132,7 +132,11 @@ impl SealWriter {
     /// # Errors
     /// [`Error::Disk`].
     pub fn put_mark(&self, id: PartId, mark: &Digest) -> Result<()> {
-        Ok(disk::write(&mark_path(&self.folder, id), &mark.0, Access::Owner)?)
+        Ok(disk::write(
+            &mark_path(&self.folder, id),
+            &mark.0,
+            Access::Owner,
+        )?)
     }
 
     /// Makes the sealed model visible under its root.
