@@ -24,7 +24,7 @@ const FILE_LINES_MAX: usize = 500;
 /// Lines that fit a screen.
 const SCREEN_LINES: usize = 60;
 /// Functions longer than a screen today. It only ever goes down.
-const LONG_FUNCTIONS_MAX: usize = 25;
+const LONG_FUNCTIONS_MAX: usize = 16;
 
 #[test]
 fn no_float_where_integers_decide() {
@@ -162,6 +162,11 @@ fn functions(code: &str) -> Vec<(String, usize)> {
         if !head.split_whitespace().all(|w| words.contains(&w)) {
             continue;
         }
+        // A declaration in a trait has no body of its own.
+        let open = lines[i..].iter().find(|l| l.ends_with(['{', ';', '}']));
+        if !open.is_some_and(|l| l.ends_with('{')) {
+            continue;
+        }
         let indent = line.len() - line.trim_start().len();
         let end = format!("{}}}", " ".repeat(indent));
         if let Some(length) = lines[i..].iter().position(|l| *l == end) {
@@ -174,7 +179,7 @@ fn functions(code: &str) -> Vec<(String, usize)> {
 
 #[test]
 fn functions_fit_a_screen() {
-    let sample = "pub fn a() {\n    b();\n}\n    async fn c(\n    ) {\n    }\n";
+    let sample = "pub fn a() {\n    b();\n}\n    fn d();\n    async fn c(\n    ) {\n    }\n";
     assert_eq!(functions(sample), [("a".into(), 3), ("c".into(), 3)]);
     let mut long = Vec::new();
     for file in crate_files() {
