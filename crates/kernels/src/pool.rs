@@ -2,7 +2,8 @@
 //!
 //! A decoder multiplies some hundred matrices per token, each for tens of microseconds: waking a sleeping
 //! thread for each would cost as much. Workers therefore look for the next task for a bounded time
-//! before they sleep. Between calls of a model they sleep.
+//! before they sleep. Between calls of a model they sleep. The caller never waits for a worker that has
+//! not begun, so that a busy machine costs no more than the workers' help.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -26,8 +27,8 @@ pub struct Pool {
 struct Shared {
     slot: Mutex<Slot>,
     wake: Condvar,
-    turn: AtomicUsize,    // number of tasks posted
-    pending: AtomicUsize, // workers that have not finished the current task
+    turn: AtomicUsize,   // number of tasks posted
+    active: AtomicUsize, // workers that have begun the current task and not finished it
     failed: AtomicBool,
 }
 
@@ -51,7 +52,7 @@ impl Pool {
             }),
             wake: Condvar::new(),
             turn: AtomicUsize::new(0),
-            pending: AtomicUsize::new(0),
+            active: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         });
         let workers = (1..threads)
@@ -91,15 +92,15 @@ impl Pool {
         });
     }
 
-    /// Runs `task` on every thread and waits for all of them.
+    /// Runs `task` on this thread, and on every worker that gets to it before this thread is done.
     fn broadcast(&self, task: &(dyn Fn() + Sync)) {
         let _one = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = &*self.shared;
-        // SAFETY: only the lifetime changes. Workers follow the pointer only before they count
-        // themselves off `pending`, and this function does not return, nor unwind, before that.
+        // SAFETY: only the lifetime changes. A worker takes the pointer out of the slot and counts
+        // itself as active under one lock, and follows it only until it counts itself off. This
+        // function empties the slot and waits for the active ones before it returns or unwinds.
         let erased = unsafe { std::mem::transmute::<&(dyn Fn() + Sync), Task>(task) };
         shared.failed.store(false, Ordering::Relaxed);
-        shared.pending.store(self.workers.len(), Ordering::Relaxed);
         {
             // Both under the lock, so that no worker falls asleep between them.
             let mut slot = shared.lock();
@@ -108,8 +109,9 @@ impl Pool {
         }
         shared.wake.notify_all();
         let own = catch_unwind(AssertUnwindSafe(task));
+        shared.lock().task = None;
         let mut searches = 0;
-        while shared.pending.load(Ordering::Acquire) > 0 {
+        while shared.active.load(Ordering::Acquire) > 0 {
             searches += 1;
             if searches < SEARCHES {
                 std::hint::spin_loop();
@@ -117,7 +119,6 @@ impl Pool {
                 std::thread::yield_now();
             }
         }
-        shared.lock().task = None;
         if let Err(panic) = own {
             resume_unwind(panic);
         }
@@ -134,32 +135,45 @@ impl Shared {
     fn work(&self) {
         let mut seen = 0;
         while let Some(task) = self.next(&mut seen) {
-            // SAFETY: `broadcast` keeps the closure alive until `pending` has been counted down.
+            // SAFETY: `broadcast` keeps the closure alive until `active` has been counted down.
             let ran = catch_unwind(AssertUnwindSafe(|| unsafe { (*task)() }));
             if ran.is_err() {
                 self.failed.store(true, Ordering::Relaxed);
             }
-            self.pending.fetch_sub(1, Ordering::Release);
+            self.active.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// Looks for a while for a task after number `seen`.
+    fn search(&self, seen: usize) {
+        for _ in 0..SEARCHES {
+            if self.turn.load(Ordering::Acquire) != seen {
+                return;
+            }
+            std::hint::spin_loop();
         }
     }
 
     /// The task after number `seen`: looks for it for a while, then sleeps; none when the pool closes.
     fn next(&self, seen: &mut usize) -> Option<Task> {
-        for _ in 0..SEARCHES {
-            if self.turn.load(Ordering::Acquire) != *seen {
-                break;
-            }
-            std::hint::spin_loop();
-        }
+        self.search(*seen);
         let mut slot = self.lock();
         loop {
             if slot.closing {
                 return None;
             }
             let turn = self.turn.load(Ordering::Acquire);
-            if let Some(task) = slot.task.filter(|_| turn != *seen) {
+            if turn != *seen {
                 *seen = turn;
-                return Some(task);
+                if let Some(task) = slot.task {
+                    self.active.fetch_add(1, Ordering::Relaxed);
+                    return Some(task);
+                }
+                // That task ended without this worker; the next one may follow at once.
+                drop(slot);
+                self.search(turn);
+                slot = self.lock();
+                continue;
             }
             slot = self.wake.wait(slot).unwrap_or_else(PoisonError::into_inner);
         }

@@ -16,6 +16,9 @@ use crate::spec::{ACT_MAX, Order, QK_MAX};
 /// Matrices below this many bytes are multiplied by one thread.
 const SHARED_BYTES_MIN: usize = 32 << 10;
 
+/// Strips per thread: an interrupted thread then holds up less.
+const STRIPS: usize = 2;
+
 /// Binary places of the low limb of a product beyond 16 bits.
 const LIMB_BITS: u32 = 12;
 
@@ -88,9 +91,9 @@ impl Run<'_> {
             }
             return;
         }
-        let mut strips = Vec::with_capacity(N * threads);
+        let mut strips = Vec::with_capacity(N * STRIPS * threads);
         for (l, out) in layers {
-            cut(l, panel(l, out), threads, &mut strips);
+            cut(l, panel(l, out), STRIPS * threads, &mut strips);
         }
         self.pool.each(strips, part);
     }
