@@ -157,15 +157,15 @@ mod tests {
             let ls = leaves(n);
             let t = Tree::new(ls.clone());
             let root = t.root();
-            for i in 0..n {
+            for (i, leaf) in ls.iter().enumerate() {
                 let p = t.path(i).unwrap();
-                assert!(verify(&root, n, i, &ls[i], &p));
-                assert!(!verify(&root, n, (i + 1) % (n + 1), &ls[i], &p) || n == 0);
-                assert!(!verify(&root, n + 1, i, &ls[i], &p));
+                assert!(verify(&root, n, i, leaf, &p));
+                assert!(!verify(&root, n, (i + 1) % (n + 1), leaf, &p));
+                assert!(!verify(&root, n + 1, i, leaf, &p));
                 assert!(!verify(&root, n, i, &Digest::default(), &p));
                 let mut cut = p.clone();
                 if cut.0.pop().is_some() {
-                    assert!(!verify(&root, n, i, &ls[i], &cut));
+                    assert!(!verify(&root, n, i, leaf, &cut));
                 }
             }
             assert!(t.path(n).is_none());

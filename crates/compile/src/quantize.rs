@@ -4,20 +4,26 @@
 //! and the weight step follows from it exactly: `w_step = out_step / (in_step · d)`. So no scale is
 //! ever rounded, only weights are.
 
-use nesa_checkpoint::{Arch, Checkpoint, Config};
+mod score;
+mod vocabulary;
+
+pub use vocabulary::vocabulary;
+
+use nesa_checkpoint::{Arch, Config};
 use nesa_model::block::{Common, Ffn};
 use nesa_model::ops::linear::LIFT_MAX;
 use nesa_model::spec::{
-    ACT_MAX, LOGIT_MAX, LOGIT_UNIT, Order, PROB_ONE, QK_MAX, QK_PRE_MAX, RESIDUAL_MAX,
-    ROPE_DIVISOR, ROPE_ONE, SCORE_UNIT, Shape, UP_MAX, V_MAX, WIDE_MAX,
+    ACT_MAX, Order, PROB_ONE, QK_MAX, QK_PRE_MAX, RESIDUAL_MAX, ROPE_DIVISOR, ROPE_ONE, Shape,
+    UP_MAX, V_MAX, WIDE_MAX,
 };
-use nesa_model::{Block, Linear, ModelError, Norm, NormKind, Vocabulary};
+use nesa_model::{Block, Linear, ModelError, Norm, NormKind};
 use rayon::prelude::*;
 
 use crate::feedback::{Factor, Gram};
-use crate::float::{Gain, Layer, Mat, Text};
+use crate::float::{Gain, Layer, Mat};
 use crate::stats::{LayerStats, Stats};
 use crate::{CompileError, tables};
+use score::score_steps;
 
 /// Room above the calibrated range of an activation.
 const HEADROOM: f64 = 1.25;
@@ -289,68 +295,55 @@ fn norm(
     })
 }
 
-/// Steps of queries and keys: their products share one step per head, whatever the channel.
-struct ScoreSteps {
-    /// (heads·head_dim).
-    q: Vec<f64>,
-    /// (kv_heads·head_dim).
-    k: Vec<f64>,
-    /// (heads).
-    divisor: Vec<u32>,
+/// Steps of the feed-forward part.
+struct FfnSteps {
+    /// Of its input.
+    input: f64,
+    /// Of the activation function, in and out.
+    unit: f64,
+    /// Of the residual stream.
+    residual: f64,
 }
 
-/// The partner of channel `j` under rotation, which must have the same step.
-fn partner(shape: &Shape, j: usize) -> usize {
-    match (shape.rotary, shape.head_dim / 2) {
-        (true, half) if j < half => j + half,
-        (true, half) => j - half,
-        (false, _) => j,
-    }
-}
-
-/// Balances each channel's range between query and key, since only their product matters.
-fn score_steps(shape: &Shape, l: &LayerStats) -> Result<ScoreSteps, CompileError> {
-    let (hd, group) = (shape.head_dim, shape.group());
-    let max = f64::from(QK_MAX) / HEADROOM;
-    let mut steps = ScoreSteps {
-        q: vec![0.0; shape.q_dim()],
-        k: vec![0.0; shape.kv_dim()],
-        divisor: vec![0; shape.heads],
+/// Rounds the feed-forward part for inputs like `a`, with products like `h`.
+fn feed_forward(
+    l: &LayerStats,
+    w: &Layer,
+    steps: &FfnSteps,
+    a: Inputs<'_>,
+    h: Inputs<'_>,
+) -> Result<Ffn, CompileError> {
+    let FfnSteps {
+        input,
+        unit,
+        residual,
+    } = *steps;
+    let Some(gate) = &w.gate else {
+        return Ok(Ffn::Plain {
+            up: linear(&w.up, input, &|_| unit, a, ACT_MAX)?,
+            down: linear(&w.down, unit, &|_| residual, h, RESIDUAL_MAX)?,
+        });
     };
-    for g in 0..shape.kv_heads {
-        let pair =
-            |v: &[f64], at: usize, j: usize| v[at + j].max(v[at + partner(shape, j)]).max(1e-6);
-        let mk: Vec<f64> = (0..hd).map(|j| pair(&l.k, g * hd, j)).collect();
-        let mq = |h: usize, j: usize| pair(&l.q, h * hd, j);
-        let heads = g * group..(g + 1) * group;
-        let mq_group: Vec<f64> = (0..hd)
-            .map(|j| heads.clone().map(|h| mq(h, j)).fold(0.0, f64::max))
-            .collect();
-        // k steps in the ratio sqrt(mk/mq), just large enough for every channel.
-        let beta = (0..hd)
-            .map(|j| libm::sqrt(mk[j] * mq_group[j]))
-            .fold(0.0, f64::max)
-            / max;
-        let k_step: Vec<f64> = (0..hd)
-            .map(|j| beta * libm::sqrt(mk[j] / mq_group[j]))
-            .collect();
-        steps.k[g * hd..(g + 1) * hd].copy_from_slice(&k_step);
-        for h in heads {
-            let product = (0..hd).map(|j| mq(h, j) * k_step[j]).fold(0.0, f64::max) / max;
-            // One score step is 1/(SCORE_UNIT·d) nat times sqrt(head_dim), exactly.
-            let nat = libm::sqrt(hd as f64) / f64::from(SCORE_UNIT);
-            if nat < product {
-                return Err(range("a score step"));
-            }
-            let d = odd_floor(nat / product);
-            let product = nat / f64::from(d);
-            steps.divisor[h] = d;
-            for j in 0..hd {
-                steps.q[h * hd + j] = product / k_step[j];
-            }
-        }
-    }
-    Ok(steps)
+    let h_max = l.h.iter().copied().fold(0.0, f64::max);
+    let up_range = l.up.iter().copied().fold(0.0, f64::max);
+    // Where one token's product dwarfs the typical one, 16 bits would leave it too coarse.
+    let fine = (l.h_typical() / TYPICAL_STEPS).max(h_max * HEADROOM / f64::from(WIDE_MAX));
+    let h_step = step(h_max, ACT_MAX)
+        .min(fine)
+        .max(unit * step(up_range, UP_MAX));
+    let wide = libm::round(h_max * HEADROOM / h_step).max(f64::from(ACT_MAX));
+    let product_max = wide.min(f64::from(WIDE_MAX)) as i32;
+    let product: Vec<u32> = (l.up.iter())
+        .map(|&m| odd_floor(h_step / (unit * step(m.max(1e-6), UP_MAX))))
+        .collect();
+    let up_step = |j: usize| h_step / (unit * f64::from(product[j]));
+    Ok(Ffn::Gated {
+        gate: linear(gate, input, &|_| unit, a, ACT_MAX)?,
+        up: linear(&w.up, input, &up_step, a, UP_MAX)?,
+        down: linear(&w.down, h_step, &|_| residual, h, RESIDUAL_MAX)?,
+        product,
+        product_max,
+    })
 }
 
 /// Rounds one block.
@@ -402,34 +395,12 @@ pub fn block(
         inputs(&l.ffn_in_power, &l.ffn_in_sum, ffn_factor),
         inputs(&l.h_power, &l.h_sum, h_factor),
     );
-    let ffn = match &w.gate {
-        None => Ffn::Plain {
-            up: linear(&w.up, ffn_step, &|_| unit, a, ACT_MAX)?,
-            down: linear(&w.down, unit, &|_| res, h, RESIDUAL_MAX)?,
-        },
-        Some(gate) => {
-            let h_max = l.h.iter().copied().fold(0.0, f64::max);
-            let up_range = l.up.iter().copied().fold(0.0, f64::max);
-            // Where one token's product dwarfs the typical one, 16 bits would leave it too coarse.
-            let fine = (l.h_typical() / TYPICAL_STEPS).max(h_max * HEADROOM / f64::from(WIDE_MAX));
-            let h_step = step(h_max, ACT_MAX)
-                .min(fine)
-                .max(unit * step(up_range, UP_MAX));
-            let wide = libm::round(h_max * HEADROOM / h_step).max(f64::from(ACT_MAX));
-            let product_max = wide.min(f64::from(WIDE_MAX)) as i32;
-            let product: Vec<u32> = (l.up.iter())
-                .map(|&m| odd_floor(h_step / (unit * step(m.max(1e-6), UP_MAX))))
-                .collect();
-            let up_step = |j: usize| h_step / (unit * f64::from(product[j]));
-            Ffn::Gated {
-                gate: linear(gate, ffn_step, &|_| unit, a, ACT_MAX)?,
-                up: linear(&w.up, ffn_step, &up_step, a, UP_MAX)?,
-                down: linear(&w.down, h_step, &|_| res, h, RESIDUAL_MAX)?,
-                product,
-                product_max,
-            }
-        }
+    let ffn_steps = FfnSteps {
+        input: ffn_step,
+        unit,
+        residual: res,
     };
+    let ffn = feed_forward(l, w, &ffn_steps, a, h)?;
     let (a, mixed) = (
         inputs(&l.attn_in_power, &l.attn_in_sum, attn_factor),
         inputs(&l.mixed_power, &l.mixed_sum, mixed_factor),
@@ -445,87 +416,5 @@ pub fn block(
         ffn_norm: norm(config, &w.ffn_norm, res, norm_out(ffn_step), ACT_MAX)?,
         table,
         ffn,
-    })
-}
-
-/// Rounds the client's side.
-///
-/// # Errors
-/// As [`block`].
-pub fn vocabulary(
-    ckpt: &Checkpoint,
-    shape: &Shape,
-    plan: &Plan,
-    stats: &Stats,
-) -> Result<Vocabulary, CompileError> {
-    let c = &ckpt.config;
-    let side = Text::load(ckpt)?;
-    let typed = |i: usize, v: f32| {
-        f64::from(v)
-            + side
-                .token_type
-                .get(i % shape.dim)
-                .map_or(0.0, |&t| f64::from(t))
-    };
-    let table = &side.tokens.data[..shape.vocab * shape.dim];
-    let positions = &side.positions[..side.positions.len().min(shape.context * shape.dim)];
-    let max = |m: f64, v: f64| m.max(v.abs());
-    let largest = (table
-        .iter()
-        .enumerate()
-        .map(|(i, &v)| typed(i, v))
-        .fold(0.0, max))
-    .max(positions.iter().map(|&v| f64::from(v)).fold(0.0, max));
-    let finite = |v: &[f32]| v.iter().all(|v| v.is_finite());
-    if !largest.is_finite() || !finite(table) || !finite(positions) {
-        return Err(CompileError::NotFinite("the embedding"));
-    }
-    // A normalised embedding has a step of its own; otherwise it is a multiple of the residual's.
-    let (unit, e_step) = match &side.embed_norm {
-        Some(_) => (1, largest / 32_767.0),
-        None => {
-            let unit = libm::ceil(largest / (32_767.0 * plan.residual)).max(1.0);
-            (unit as u32, plan.residual * unit)
-        }
-    };
-    let q = |v: f64| libm::round(v / e_step) as i16;
-    let embed_norm = match &side.embed_norm {
-        Some(g) => Some(norm(c, g, e_step, plan.residual, ACT_MAX)?),
-        None => None,
-    };
-    let head_step = step(stats.head_in, ACT_MAX);
-    let final_norm = match &side.final_norm {
-        Some(g) => Some(norm(c, g, plan.residual, head_step, ACT_MAX)?),
-        None => None,
-    };
-    let logit = 1.0 / f64::from(LOGIT_UNIT);
-    let head_factor = side.head.as_ref().and_then(|_| stats.head_in_gram.factor());
-    let head = match &side.head {
-        Some(h) => Some(linear(
-            h,
-            head_step,
-            &|_| logit,
-            // Heads have no bias that could take up a mean error.
-            Inputs {
-                power: &stats.head_in_power,
-                sum: &[],
-                tokens: 0.0,
-                factor: head_factor.as_ref(),
-            },
-            LOGIT_MAX,
-        )?),
-        None => None,
-    };
-    Ok(Vocabulary {
-        tokens: table
-            .iter()
-            .enumerate()
-            .map(|(i, &v)| q(typed(i, v)))
-            .collect(),
-        positions: positions.iter().map(|&v| q(f64::from(v))).collect(),
-        unit,
-        embed_norm,
-        final_norm,
-        head,
     })
 }

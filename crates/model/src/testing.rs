@@ -66,12 +66,12 @@ pub fn shapes() -> Vec<Shape> {
         kv_heads: 6,
         gated: false,
         rotary: false,
-        ..llama.clone()
+        ..llama
     };
     let bert = Shape {
         order: Order::Post,
         causal: false,
-        ..gpt2.clone()
+        ..gpt2
     };
     vec![llama, gpt2, bert]
 }
@@ -121,14 +121,14 @@ pub fn block(s: &Shape, n: &mut Noise) -> Block {
     let bias = !s.rotary;
     let qk = if s.rotary { QK_PRE_MAX } else { QK_MAX };
     let spread = 2 * (d as u32) + 1; // keeps outputs of random sums within their clamps, mostly
-    let qk_gain = spread * (32_768 / qk.unsigned_abs()) | 1;
+    let qk_gain = (spread * (32_768 / qk.unsigned_abs())) | 1;
     let res = 41;
     let ffn = if s.gated {
         Ffn::Gated {
             gate: linear(n, f, d, spread * 4 + 1, bias, ACT_MAX),
             up: linear(n, f, d, spread * 4 + 1, bias, UP_MAX),
             product: (0..f).map(|_| 2 * (n.bits() % 400) as u32 + 1).collect(),
-            product_max: if n.bits() % 2 == 0 {
+            product_max: if n.bits().is_multiple_of(2) {
                 ACT_MAX
             } else {
                 3_000_000

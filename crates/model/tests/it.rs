@@ -1,5 +1,7 @@
 //! The engine equals the specification bit for bit; parts survive their bytes; roots notice change.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::sync::Arc;
 
 use nesa_codec::{Decode, Encode};

@@ -211,6 +211,7 @@ fn created_s(model: &ModelDir) -> u64 {
 }
 
 /// How a failure looks to an OpenAI client.
+#[allow(clippy::needless_pass_by_value, reason = "the error ends here")]
 fn error(e: NetworkError) -> BackendError {
     let message = e.to_string();
     match e {

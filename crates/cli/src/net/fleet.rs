@@ -107,6 +107,10 @@ impl Fleet {
 
     /// The error for node `i`.
     #[must_use]
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "callers hand over the error's text"
+    )]
     pub fn unreachable(&self, i: usize, reason: impl ToString) -> NetworkError {
         let (node, operator) = self.names(i);
         NetworkError::Unreachable {

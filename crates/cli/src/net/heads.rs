@@ -1,7 +1,7 @@
 //! The head's product for several answers at once: rows that wait become one matrix product.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use nesa_client::ClientModel;
@@ -103,10 +103,7 @@ fn gather(first: Job, waiting: &Receiver<Job>, seen: &mut Vec<(u64, Instant)>) -
         if jobs.len() >= seen.len().min(BATCH_MAX) {
             break;
         }
-        next = match waiting.recv_timeout(GATHER_GAP) {
-            Ok(job) => Some(job),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        };
+        next = waiting.recv_timeout(GATHER_GAP).ok();
     }
     jobs
 }

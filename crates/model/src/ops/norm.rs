@@ -175,7 +175,7 @@ mod tests {
         };
         let x = [1234, -77_000, 5, 900_000];
         let y = norm.apply(&x);
-        let mut flipped = norm.clone();
+        let mut flipped = norm;
         flipped.gain.swap(0, 3);
         let z = flipped.apply(&[-x[3], x[1], x[2], -x[0]]);
         assert_eq!([-y[3], y[1], y[2], -y[0]], z[..]);
