@@ -49,9 +49,6 @@ const NOT_IN_NODES: [&str; 7] = [
     "nesa-gateway",
 ];
 
-/// Pinned for work that is under way.
-const PINNED_AHEAD: [&str; 3] = ["prometheus-client", "tokio-stream", "x509-parser"];
-
 /// Per workspace crate, the packages that its production code names directly.
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
@@ -179,7 +176,7 @@ fn every_pinned_dependency_is_used() {
     let wrong: Vec<String> = table
         .lines()
         .filter_map(|line| line.split_once(" = ").map(|(name, _)| name.to_owned()))
-        .filter(|name| !used.contains(name) && !PINNED_AHEAD.contains(&name.as_str()))
+        .filter(|name| !used.contains(name))
         .filter(|name| name != "nesa-nesad")
         .collect();
     demand("no unused workspace dependency", &wrong);
