@@ -200,7 +200,10 @@ fn evaluation_prints_the_contract_for_scripts() {
     assert!(v["sentences"].as_u64().expect("a number") >= 5);
     let (min, mean) = (number(&v["cosine_min"]), number(&v["cosine_mean"]));
     // Equal lines have equal cosines, whose mean is rounded.
-    assert!(0.99 < min && min <= mean + 1e-9 && mean <= 1.0 + 1e-9, "{v}");
+    assert!(
+        0.99 < min && min <= mean + 1e-9 && mean <= 1.0 + 1e-9,
+        "{v}"
+    );
 }
 
 #[test]
