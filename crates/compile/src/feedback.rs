@@ -14,6 +14,8 @@ use rayon::prelude::*;
 
 /// Largest number of input channels that are rounded with feedback: its cost is cubic.
 pub const COLS_MAX: usize = 1_536;
+/// Most multiply-adds of all factorisations of one kind of input: some seconds of one core.
+const WORK_MAX: usize = 30_000_000_000;
 /// Share of the mean diagonal that is added to it, so that the factorisation is stable.
 const DAMPING: f64 = 0.01;
 
@@ -22,6 +24,12 @@ const DAMPING: f64 = 0.01;
 pub struct Gram {
     cols: usize,
     sums: Vec<f32>,
+}
+
+/// Whether `layers` factorisations for `cols` input channels are worth their time.
+#[must_use]
+pub fn is_affordable(layers: usize, cols: usize) -> bool {
+    cols <= COLS_MAX && layers * cols * cols * cols <= WORK_MAX
 }
 
 impl Gram {

@@ -3,7 +3,7 @@
 use nesa_checkpoint::Checkpoint;
 use nesa_model::spec::{Order, Shape};
 
-use crate::feedback::Gram;
+use crate::feedback::{self, Gram};
 use crate::float::{self, Layer, Taps};
 use crate::{CompileError, Progress};
 
@@ -126,7 +126,9 @@ impl LayerStats {
         self.attn_in_gram.add(&t.attn_in, s.dim);
         self.mixed_gram.add(&t.mixed, s.q_dim());
         self.ffn_in_gram.add(&t.ffn_in, s.dim);
-        self.h_gram.add(&t.h, s.ffn);
+        if feedback::is_affordable(s.layers, s.ffn) {
+            self.h_gram.add(&t.h, s.ffn);
+        }
         power(&mut self.attn_in_power, &t.attn_in, s.dim);
         total(&mut self.attn_in_sum, &t.attn_in, s.dim);
         raise(&mut self.q, &t.q, s.q_dim());
