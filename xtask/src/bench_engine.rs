@@ -16,7 +16,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::{cargo, root};
+use crate::root;
 
 /// Tokens of the prompt and tokens decoded after it.
 const PROMPT: usize = 256;
@@ -78,7 +78,8 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     let options = Options::parse(args)?;
     let peers = root().join("target/peers");
     fs::create_dir_all(&peers)?;
-    cargo(&["build", "--quiet", "--release", "--package", "nesa-bench"])?;
+    let build = ["build", "--quiet", "--release", "--package", "nesa-bench"];
+    output(Command::new("cargo").args(build).current_dir(root()))?;
     let checkpoint = named(options.checkpoint, "smollm2-135m", &peers)?;
     let text = named(options.text, "brown", &peers)?;
     let model = peers.join("model");
@@ -138,9 +139,10 @@ fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
-/// The checkpoint's weights as Q8_0, made once.
+/// The checkpoint's weights as Q8_0, made once for each file name.
 fn eight_bits(checkpoint: &Path, peers: &Path) -> Result<PathBuf> {
-    let target = peers.join("q8.gguf");
+    let stem = checkpoint.file_stem().unwrap_or_default();
+    let target = peers.join(stem).with_extension("q8.gguf");
     if target.is_file() {
         return Ok(target);
     }
@@ -150,7 +152,7 @@ fn eight_bits(checkpoint: &Path, peers: &Path) -> Result<PathBuf> {
     let python = venv.join("bin/python");
     output(Command::new(&python).args(pip).args(CONVERTER))?;
     let script = root().join("xtask/peers/to_q8.py");
-    let part = peers.join("q8.part");
+    let part = target.with_extension("part");
     output(Command::new(&python).arg(script).arg(checkpoint).arg(&part))?;
     fs::rename(&part, &target)?;
     Ok(target)
