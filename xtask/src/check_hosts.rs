@@ -54,9 +54,15 @@ pub(crate) fn run(json: bool) -> Result<()> {
         "the answer depends on the nodes"
     );
     let refusal = wrong_address(&work, &bootstrap)?;
-    hosts.delay("20ms")?;
-    let slow = ask(&home, &bootstrap)?;
-    ensure!(slow.text == all.text, "the answer depends on the delay");
+    let slow = match hosts.delay("20ms") {
+        false => None,
+        true => Some(ask(&home, &bootstrap)?),
+    };
+    let same = |s: &Answer| s.text == all.text;
+    ensure!(
+        slow.as_ref().is_none_or(same),
+        "the answer depends on the delay"
+    );
     let value = json!({
         "hosts": HOSTS.map(|h| h.1),
         "bootstrap": bootstrap,
@@ -65,7 +71,7 @@ pub(crate) fn run(json: bool) -> Result<()> {
         "after_it_came_back": again.operators,
         "wrong_address": refusal,
         "tokens_per_second": all.rate,
-        "tokens_per_second_with_20_ms_delay": slow.rate,
+        "tokens_per_second_with_20_ms_delay": slow.map(|s| s.rate),
         "text": all.text,
     });
     live::report(json, "one question, nodes on two hosts", true, &value)
@@ -102,16 +108,17 @@ impl Hosts {
         Ok(hosts)
     }
 
-    /// Delays what the second host sends; where the kernel cannot, says so and goes on.
-    fn delay(&self, time: &str) -> Result<()> {
+    /// Delays what the second host sends; whether the kernel can.
+    fn delay(&self, time: &str) -> bool {
         let (name, _) = HOSTS[1];
         let what = [
             "netns", "exec", name, "tc", "qdisc", "add", "dev", "veth0", "root", "netem",
         ];
-        if ip(&[&what[..], &["delay", time]].concat()).is_err() {
+        let done = ip(&[&what[..], &["delay", time]].concat()).is_ok();
+        if !done {
             eprintln!("this kernel has no netem: the delay is left out");
         }
-        Ok(())
+        done
     }
 
     fn remove() {

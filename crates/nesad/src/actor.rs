@@ -24,9 +24,9 @@ pub(crate) use command::{
 /// A session counts as active this long after its last rows.
 const ACTIVE_MAX: Duration = Duration::from_millis(50);
 /// A batch starts when no further flight came for this long,
-const GATHER_GAP: Duration = Duration::from_micros(300);
+const GATHER_GAP: Duration = Duration::from_micros(600);
 /// and at the latest after this.
-const GATHER_MAX: Duration = Duration::from_millis(1);
+const GATHER_MAX: Duration = Duration::from_millis(2);
 /// Time between looks for further flights.
 const GATHER_LOOK: Duration = Duration::from_micros(30);
 

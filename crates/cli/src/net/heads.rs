@@ -17,7 +17,7 @@ const WAITING_MAX: usize = 256;
 /// Answers count as running this long after their last row.
 const ACTIVE_MAX: Duration = Duration::from_millis(50);
 /// A product starts when no further row came for this long.
-const GATHER_GAP: Duration = Duration::from_micros(200);
+const GATHER_GAP: Duration = Duration::from_micros(400);
 
 struct Job {
     answer: u64,
