@@ -2,7 +2,8 @@
 //! sessions gain from being computed together.
 //!
 //! One process is the engine alone: all layers and the head on one thread, no signatures and no
-//! trace. A figure per decoded token is the difference between a long and a short answer, so that
+//! trace. A network of one node stands between: it keeps traces and serves over QUIC as three do,
+//! so three over one shows the hops, and one over the engine what a node's service costs. A figure per decoded token is the difference between a long and a short answer, so that
 //! prompt and session set-up cancel.
 
 use std::io::{BufRead, BufReader, Write};
@@ -44,11 +45,23 @@ pub(crate) fn run(json: bool) -> Result<()> {
     ])?;
     let home = live::home("open")?;
     let up = Up::start(&home, &["--privacy", "open", "--assurance", "receipt"])?;
+    let single_home = live::home("single")?;
+    let options = [
+        "--privacy",
+        "open",
+        "--assurance",
+        "receipt",
+        "--nodes",
+        "1",
+    ];
+    let single = Up::start(&single_home, &options)?;
+    single.ask(QUESTION, 4)?;
     let prompt_tokens = up.ask(QUESTION, 4)?.prompt_tokens;
     let mut one = Engine::start(&home, prompt_tokens)?;
     one.decode_cost()?;
     let (mut cpu, mut wall) = (Vec::new(), Vec::new());
     let (mut one_ms, mut net_ms) = (Vec::new(), Vec::new());
+    let (mut hops, mut single_ms) = (Vec::new(), Vec::new());
     for i in 0..PAIRS {
         let (o, n) = if i % 2 == 0 {
             let o = one.decode_cost()?;
@@ -57,12 +70,17 @@ pub(crate) fn run(json: bool) -> Result<()> {
             let n = net_cost(&up)?;
             (one.decode_cost()?, n)
         };
+        let s = net_cost(&single)?;
+        hops.push(n.cpu_ms / s.cpu_ms);
+        single_ms.push(s);
         cpu.push(n.cpu_ms / o.cpu_ms);
         wall.push(n.wall_ms / o.wall_ms);
         one_ms.push(o);
         net_ms.push(n);
     }
+    drop(single);
     let gain = gain(&up)?;
+    let (hops_mean, hops_half) = interval(&hops);
     let (cpu_mean, cpu_half) = interval(&cpu);
     let (wall_mean, wall_half) = interval(&wall);
     let mean = |v: &[Cost], f: fn(&Cost) -> f64| v.iter().map(f).sum::<f64>() / v.len() as f64;
@@ -72,6 +90,9 @@ pub(crate) fn run(json: bool) -> Result<()> {
         "pairs": PAIRS,
         "one_process_cpu_ms_per_token": round(mean(&one_ms, |c| c.cpu_ms)),
         "three_nodes_cpu_ms_per_token": round(mean(&net_ms, |c| c.cpu_ms)),
+        "one_node_cpu_ms_per_token": round(mean(&single_ms, |c| c.cpu_ms)),
+        "cpu_ratio_to_one_node": round(hops_mean),
+        "cpu_ratio_to_one_node_interval_95": [round(hops_mean - hops_half), round(hops_mean + hops_half)],
         "cpu_ratio": round(cpu_mean),
         "cpu_ratio_interval_95": [round(cpu_mean - cpu_half), round(cpu_mean + cpu_half)],
         "required_at_most": COST_MAX,
