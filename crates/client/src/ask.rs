@@ -77,8 +77,8 @@ pub struct Ask {
     /// First positions of flights whose answers are out.
     in_flight: VecDeque<(usize, usize)>,
     answer: Vec<u32>,
-    /// Text already shown, in bytes.
-    shown: usize,
+    /// Tokens already shown: where the last shown piece began, and where it ended.
+    shown: (usize, usize),
     /// The hidden rows that tokens were sampled from.
     rows: Vec<Vec<i32>>,
     /// Digests of the hidden rows sent, by position.
@@ -116,7 +116,7 @@ impl Ask {
             sent: 0,
             in_flight: VecDeque::new(),
             answer: Vec::new(),
-            shown: 0,
+            shown: (0, 0),
             rows: Vec::new(),
             input_rows: Vec::new(),
             finish: None,
@@ -300,13 +300,20 @@ impl Ask {
     }
 
     /// What became readable since the last call. Unless `all`, an unfinished character is held back.
+    ///
+    /// Only the last shown piece is decoded again, as context: how a token reads may depend on the
+    /// one before.
     fn text(&mut self, all: bool) -> Result<Option<String>, ClientError> {
-        let text = self.text_so_far()?;
-        if !all && text.ends_with('\u{fffd}') {
+        let closed = self.answer.last().is_some_and(|t| self.model.is_eos(*t));
+        let end = self.answer.len() - usize::from(closed);
+        let (start, shown) = self.shown;
+        let read = |to: usize| self.model.tokenizer.decode(&self.answer[start..to], true);
+        let (before, now) = (read(shown)?, read(end)?);
+        if !all && now.ends_with('\u{fffd}') {
             return Ok(None);
         }
-        let new = text.get(self.shown..).unwrap_or_default().to_owned();
-        self.shown = text.len();
+        let new = now.get(before.len()..).unwrap_or_default().to_owned();
+        self.shown = (shown, end);
         Ok((!new.is_empty()).then_some(new))
     }
 }
