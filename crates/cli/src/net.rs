@@ -12,7 +12,7 @@ pub mod sealing;
 pub mod setup;
 
 use nesa_net::NetError;
-use nesa_pipeline::Refusal;
+use nesa_pipeline::{Refusal, RefusalCode};
 
 /// Why a request over the network failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,10 @@ pub enum NetworkError {
         reason: String,
     },
     /// A node refused.
-    #[error("node {node} ({operator}) refuses: {refusal}")]
+    #[error(
+        "node {node} ({operator}) refuses: {refusal}; ask again, or use other nodes (`nesa up` starts \
+         some on this machine)"
+    )]
     Refused {
         /// Short name of the node.
         node: String,
@@ -66,6 +69,14 @@ impl NetworkError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Unreachable { .. } | Self::Net(_) => 3,
+            Self::Refused { refusal, .. }
+                if matches!(
+                    refusal.code,
+                    RefusalCode::NextUnreachable | RefusalCode::Busy | RefusalCode::Draining
+                ) =>
+            {
+                3
+            }
             Self::Client(nesa_client::ClientError::Violation(_)) => 4,
             _ => 1,
         }
