@@ -58,6 +58,17 @@ pub enum NetworkError {
     /// A child process failed.
     #[error("{0}")]
     Process(String),
+    /// Less evidence than was asked for. An answer is refused then, never relabelled.
+    #[error(
+        "evidence of level {asked} was asked for and only {obtained} could be re-established: the \
+         model's blocks here cannot be read; pull or seal the model again"
+    )]
+    Assurance {
+        /// The level asked for.
+        asked: &'static str,
+        /// The level re-established.
+        obtained: nesa_proof::Level,
+    },
     /// The user stopped it.
     #[error("stopped")]
     Cancelled,
@@ -77,7 +88,7 @@ impl NetworkError {
             {
                 3
             }
-            Self::Client(nesa_client::ClientError::Violation(_)) => 4,
+            Self::Client(nesa_client::ClientError::Violation(_)) | Self::Assurance { .. } => 4,
             _ => 1,
         }
     }

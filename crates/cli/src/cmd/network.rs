@@ -58,8 +58,8 @@ pub(crate) struct Nodes {
     /// Use the nodes that the bootstrap node at this address knows
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) bootstrap: Option<String>,
-    /// Write, per party, every byte that it received
-    #[arg(long, value_name = "DIR")]
+    /// Write, per node of a local network, every byte that it received
+    #[arg(long, value_name = "DIR", conflicts_with = "bootstrap")]
     pub(crate) record: Option<PathBuf>,
     /// Further argument for each local node; may be repeated
     #[arg(long, value_name = "ARG", hide = true, allow_hyphen_values = true)]

@@ -11,7 +11,7 @@ use nesa_net::{Connection, Frame, FrameReceiver, FrameSender, stream_kind};
 use nesa_pipeline::wire::Next;
 use nesa_pipeline::{Message, Open};
 use nesa_proof::challenge;
-use nesa_proof::verify::Verdict;
+use nesa_proof::verify::{Level, Verdict};
 use nesa_proof::{Bundle, SignedHop};
 use tokio::sync::mpsc;
 
@@ -374,6 +374,12 @@ async fn collect(
         }
     }
     let verdict = evidence.verify(blocks, engine)?;
+    if matches!(assurance, Assurance::Spot(_)) && verdict.level < Level::Spot {
+        return Err(NetworkError::Assurance {
+            asked: assurance.name(),
+            obtained: verdict.level,
+        });
+    }
     let identity = session.fleet.identity();
     let namespace = nesa_net::Namespace::new(nesa_proof::statement::SIGN_NAMESPACE);
     let sign = |digest: &[u8]| identity.sign(namespace, digest);

@@ -221,7 +221,9 @@ fn error(e: NetworkError) -> BackendError {
                 context_tokens: context as u32,
             }
         }
-        NetworkError::Client(ClientError::Violation(_)) => BackendError::Verification { message },
+        NetworkError::Client(ClientError::Violation(_)) | NetworkError::Assurance { .. } => {
+            BackendError::Verification { message }
+        }
         NetworkError::Client(ClientError::Text(_) | ClientError::PromptEmpty) => {
             BackendError::InvalidRequest {
                 message,
