@@ -1,4 +1,4 @@
-//! Hide a model and its activations: the equivariant rewrite under a deployment key.
+//! Hide a model and its activations: equivariant rewrites under a key, and secret shares over nodes.
 //!
 //! [`seal()`] turns a model into another one that computes on hidden rows and gives hidden rows, bit
 //! for bit: `sealed(T x) = T model(x)`. Nodes hold the sealed model only. The client, who holds the

@@ -9,14 +9,16 @@ use super::tree::demand;
 use crate::root;
 
 /// Every crate with its layer; dependencies point to a lower one.
-const LAYERS: [(&str, u8); 18] = [
+const LAYERS: [(&str, u8); 20] = [
     ("nesa-codec", 0),
+    ("nesa-field", 0),
     ("nesa-kernels", 1),
     ("nesa-model", 1),
     ("nesa-checkpoint", 1),
     ("nesa-compile", 2),
     ("nesa-privacy", 2),
     ("nesa-proof", 2),
+    ("nesa-attack", 2),
     ("nesa-pipeline", 3),
     ("nesa-client", 3),
     ("nesa-config", 4),
@@ -30,7 +32,8 @@ const LAYERS: [(&str, u8); 18] = [
     ("nesa-e2e", 6),
 ];
 /// All edges within one layer.
-const SIDEWAYS: [(&str, &str); 4] = [
+const SIDEWAYS: [(&str, &str); 5] = [
+    ("nesa-attack", "nesa-privacy"),
     ("nesa-model", "nesa-kernels"),
     ("nesa-client", "nesa-pipeline"),
     ("nesa-storage", "nesa-shards"),
@@ -39,7 +42,8 @@ const SIDEWAYS: [(&str, &str); 4] = [
 /// The crates that may wait: everything below is pure.
 const TOKIO: [&str; 4] = ["nesa-net", "nesa-nesad", "nesa-cli", "nesa-gateway"];
 /// What a node must never contain: text, keys of clients, float checkpoints, user surfaces.
-const NOT_IN_NODES: [&str; 7] = [
+const NOT_IN_NODES: [&str; 8] = [
+    "nesa-attack",
     "nesa-client",
     "nesa-privacy",
     "nesa-checkpoint",
