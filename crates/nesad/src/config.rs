@@ -84,6 +84,7 @@ pub fn net_config(address: &Address) -> NetConfig {
     const { assert!(PAYLOAD_BYTES_MAX <= nesa_net::FRAME_BYTES_CEILING as usize) };
     let limits = [
         (stream_kind::SESSION, PAYLOAD_BYTES_MAX as u32),
+        (stream_kind::SHARE, PAYLOAD_BYTES_MAX as u32),
         (
             stream_kind::SHARD,
             CHUNK_BYTES_MAX as u32 + CHUNK_HEADER_BYTES,

@@ -11,10 +11,11 @@ use nesa_net::{
 use crate::record::Recorder;
 
 /// Kinds that are counted apart; all others count as the last.
-const KINDS: [(u8, &str); 4] = [
+const KINDS: [(u8, &str); 5] = [
     (stream_kind::DISCOVERY, "discovery"),
     (stream_kind::SESSION, "session"),
     (stream_kind::SHARD, "shard"),
+    (stream_kind::SHARE, "share"),
     (0, "other"),
 ];
 

@@ -14,6 +14,8 @@ pub mod stream_kind {
     pub const SESSION: u8 = 2;
     /// Content-addressed shard transfer.
     pub const SHARD: u8 = 3;
+    /// One holder of a secret-shared session: shares in, products of them out.
+    pub const SHARE: u8 = 4;
     /// First kind that applications may use as they like.
     pub const APPLICATION_FIRST: u8 = 128;
 }

@@ -13,6 +13,7 @@
 pub mod deploy;
 pub mod fault;
 pub mod hop;
+pub mod share;
 pub mod wire;
 
 pub use fault::Fault;

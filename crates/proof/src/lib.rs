@@ -16,12 +16,14 @@
 pub mod bundle;
 pub mod challenge;
 pub mod opening;
+pub mod share;
 pub mod statement;
 pub mod trace;
 pub mod verify;
 
 pub use bundle::{Bundle, Inference};
 pub use opening::LayerOpening;
+pub use share::{AnswerStatement, HolderStatement, Share, SignedHolder};
 pub use statement::{HopStatement, SignedHop};
 pub use trace::Trace;
 pub use verify::{Level, Verdict, Violation};
