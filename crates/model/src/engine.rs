@@ -12,6 +12,7 @@ use crate::ops::attention::exp_table;
 use crate::spec::RESIDUAL_MAX;
 
 mod attention;
+mod multiply;
 mod norm;
 mod packed;
 mod run;
@@ -35,6 +36,7 @@ pub struct Engine {
     pool: Pool,
     exp: Vec<u16>,
     buffers: Buffers,
+    products: multiply::Buffers,
 }
 
 impl Engine {
@@ -46,6 +48,7 @@ impl Engine {
             pool: Pool::new(threads),
             exp: exp_table(),
             buffers: Buffers::default(),
+            products: multiply::Buffers::default(),
         }
     }
 

@@ -20,6 +20,7 @@ pub mod ops;
 pub mod reference;
 pub mod sampler;
 pub mod spec;
+pub mod split;
 pub mod testing;
 pub mod vocabulary;
 
@@ -33,6 +34,7 @@ pub use ops::rope::Rope;
 pub use ops::table::Table;
 pub use sampler::{Sampler, Sampling};
 pub use spec::{Order, Shape};
+pub use split::Product;
 pub use vocabulary::Vocabulary;
 
 /// Why a model or a request on it was refused.
@@ -61,6 +63,9 @@ pub enum ModelError {
     /// A constant outside the range that the specification allows.
     #[error("{0} is outside its range; compile the model again")]
     Range(&'static str),
+    /// A value that is no element of the field of shares.
+    #[error("{0} is not below the field's prime; have the sender encode it canonically")]
+    Field(&'static str),
     /// Bytes that do not decode.
     #[error("model file: {0}; pull or compile the model again")]
     Decode(#[from] nesa_codec::DecodeError),

@@ -49,7 +49,7 @@ pub(super) struct Run<'a> {
 }
 
 /// A strip of the output of one linear layer, for one thread.
-type Strip<'a, T> = (&'a PackedLinear, Range<usize>, Panel<'a, T>);
+pub(super) type Strip<'a, T> = (&'a PackedLinear, Range<usize>, Panel<'a, T>);
 
 /// Cuts the output (n, rows) of `l` into `parts` strips of row blocks.
 fn cut<'a, T>(
@@ -76,24 +76,22 @@ fn cut<'a, T>(
 }
 
 impl Run<'_> {
-    /// Calls `part` on strips of the outputs (n, rows) of `layers`, which read the same rows.
-    fn share<'b, T: Send, const N: usize>(
+    /// Calls `part` on strips of the outputs (n, rows) of layers that read the same rows.
+    pub(super) fn share<'b, T: Send + 'b>(
         &self,
-        layers: [(&'b PackedLinear, &'b mut [T]); N],
-        n: usize,
+        layers: impl IntoIterator<Item = (&'b PackedLinear, Panel<'b, T>)>,
         part: impl Fn(Strip<'_, T>) + Sync,
     ) {
-        let panel = |l: &PackedLinear, out: &'b mut [T]| Panel::new(out, n, l.matrix.rows());
         let threads = self.pool.threads();
         if threads == 1 {
             for (l, out) in layers {
-                part((l, 0..l.matrix.blocks(), panel(l, out)));
+                part((l, 0..l.matrix.blocks(), out));
             }
             return;
         }
-        let mut strips = Vec::with_capacity(N * STRIPS * threads);
+        let mut strips = Vec::with_capacity(3 * STRIPS * threads);
         for (l, out) in layers {
-            cut(l, panel(l, out), STRIPS * threads, &mut strips);
+            cut(l, out, STRIPS * threads, &mut strips);
         }
         self.pool.each(strips, part);
     }
@@ -107,9 +105,9 @@ impl Run<'_> {
     ) {
         let layers = layers.map(|(l, out)| {
             out.resize(n * l.matrix.rows(), 0);
-            (l, &mut out[..])
+            (l, Panel::new(out, n, l.matrix.rows()))
         });
-        self.share(layers, n, |(l, blocks, out)| {
+        self.share(layers, |(l, blocks, out)| {
             let e = Epilogue::Requantize {
                 divisors: &l.divisors,
                 bias: l.bias(),
@@ -122,7 +120,8 @@ impl Run<'_> {
 
     /// Adds the rounded outputs of `l` to `x` (n, rows).
     pub(super) fn add(&self, l: &PackedLinear, rows: &Rows, n: usize, x: &mut [i32]) {
-        self.share([(l, x)], n, |(l, blocks, residual)| {
+        let x = Panel::new(x, n, l.matrix.rows());
+        self.share([(l, x)], |(l, blocks, residual)| {
             matmul(&l.matrix, rows, blocks, l.width, residual_of(l, residual));
         });
     }
@@ -138,7 +137,8 @@ impl Run<'_> {
             return self.add(l, &buf.rows, n, x);
         }
         buf.sums.resize(all * width, 0);
-        self.share([(l, &mut buf.sums[..])], all, |(l, blocks, out)| {
+        let sums = Panel::new(&mut buf.sums, all, width);
+        self.share([(l, sums)], |(l, blocks, out)| {
             matmul(
                 &l.matrix,
                 &buf.rows,
