@@ -11,7 +11,7 @@ fn samples() -> Vec<u32> {
 #[test]
 fn the_modulus_is_a_prime_with_two_adicity_24() {
     assert_eq!(P, (1 << 31) - (1 << 24) + 1);
-    let divisor = (2..46_341).find(|d| P % d == 0);
+    let divisor = (2..46_341).find(|d| P.is_multiple_of(*d));
     assert_eq!(divisor, None);
     assert_eq!((P - 1).trailing_zeros(), 24);
     // 3 generates the group: its power is 1 at no maximal proper divisor of p − 1 = 2^24 · 127.

@@ -39,6 +39,8 @@ mod avx512;
 mod dispatch;
 mod divisors;
 mod epilogue;
+mod field;
+mod field_matmul;
 mod float;
 mod level;
 mod matmul;
@@ -56,6 +58,8 @@ mod softmax;
 pub use attention::{dot_rows, dot_rows_multi, weighted_rows, weighted_rows_multi};
 pub use divisors::{Divisors, KernelError};
 pub use epilogue::{Epilogue, RESIDUAL_MAX, finish_sums};
+pub use field::{field_centred, field_combine, field_dot2, field_from_signed};
+pub use field_matmul::{FieldRows, FieldScratch, field_matmul};
 pub use float::gemm_f32;
 pub use level::{Level, ParseLevelError};
 pub use matmul::{Width, matmul, matmul_i32, matmul_i64};
@@ -68,5 +72,7 @@ pub use rounding::{TABLE_LEN, gated, gated_wide, look_up, round_rows};
 pub use rows::Rows;
 pub use softmax::{EXP_LEN, softmax};
 
+#[cfg(test)]
+mod field_tests;
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,7 @@ pub struct PackedMatrix {
     cols: usize,
     lines: Lines,        // (blocks, groups)
     high_init: Vec<i32>, // (blocks · 16): −128 · Σ of the row
+    norm_max: u32,       // largest Σ |w| of a row
 }
 
 impl PackedMatrix {
@@ -56,6 +57,7 @@ impl PackedMatrix {
         let blocks = rows.div_ceil(BLOCK_ROWS);
         let mut lines = Lines::zeroed(blocks * groups);
         let mut high_init = vec![0; blocks * BLOCK_ROWS];
+        let mut norm_max = 0;
         for (i, row) in weights.chunks_exact(cols.max(1)).enumerate() {
             let (block, lane) = (i / BLOCK_ROWS, i % BLOCK_ROWS);
             for (g, group) in row.chunks(GROUP_COLS).enumerate() {
@@ -63,12 +65,15 @@ impl PackedMatrix {
                 line[lane * GROUP_COLS..][..group.len()].copy_from_slice(group);
             }
             high_init[i] = -128 * row.iter().map(|&w| i32::from(w)).sum::<i32>();
+            let norm = row.iter().map(|&w| u32::from(w.unsigned_abs())).sum();
+            norm_max = norm_max.max(norm);
         }
         Self {
             rows,
             cols,
             lines,
             high_init,
+            norm_max,
         }
     }
 
@@ -82,6 +87,12 @@ impl PackedMatrix {
     #[must_use]
     pub const fn cols(&self) -> usize {
         self.cols
+    }
+
+    /// Largest `Σ |w|` of a row: `|y|` is at most this times the largest activation.
+    #[must_use]
+    pub const fn norm_max(&self) -> u32 {
+        self.norm_max
     }
 
     /// Blocks of [`BLOCK_ROWS`] rows, the last one padded: the unit of splitting over threads.

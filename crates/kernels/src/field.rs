@@ -1,0 +1,167 @@
+//! Loops over field elements: dot products, combinations of rows, signed integers in and out.
+//!
+//! Each equals what `nesa-field` says, element by element, at every level. Reductions are lazy: a sum
+//! of products is kept below p·2^32 and reduced once, as Montgomery does, by two multiplications.
+
+use nesa_field::P;
+
+use crate::dispatch::compiled;
+
+/// p as a factor of 64 bits.
+pub(crate) const P64: u64 = P as u64;
+
+/// What can be taken off a sum of products: sums stay below it.
+const P_HIGH: u64 = P64 << 32;
+
+/// −1/p modulo 2^32.
+const NEGATIVE_INVERSE: u32 = 0x7eff_ffff;
+
+/// 2^32 modulo p: a coefficient times this survives [`reduce`] as itself.
+pub(crate) const RADIX: u64 = (1 << 32) % P64;
+
+/// Products below p² of which a sum fits 64 bits.
+const TERMS: usize = 4;
+
+/// Elements whose sums of 64 bits stay in the first-level cache.
+const CHUNK: usize = 256;
+
+const _: () = assert!(P.wrapping_mul(NEGATIVE_INVERSE) == u32::MAX);
+const _: () = assert!((P64 - 1).checked_mul((P64 - 1) * TERMS as u64).is_some());
+const _: () = assert!(2 * (P64 - 1) * (P64 - 1) < P_HIGH);
+
+/// `x / 2^32` modulo p for `x` below p·2^32.
+#[inline(always)]
+pub(crate) fn reduce(x: u64) -> u32 {
+    let m = (x as u32).wrapping_mul(NEGATIVE_INVERSE);
+    let y = ((x + u64::from(m) * P64) >> 32) as u32; // below 2p
+    y.min(y.wrapping_sub(P))
+}
+
+/// `c · 2^32` modulo p: the coefficient that [`reduce`] turns into `c`.
+fn raised(c: u32) -> u64 {
+    u64::from(c) * RADIX % P64
+}
+
+compiled! {
+    /// `[Σ r0[j]·x[j], Σ r1[j]·x[j]]` modulo p: two dot products of elements over one row.
+    ///
+    /// # Panics
+    /// If lengths differ.
+    pub fn field_dot2(r0: &[u32], r1: &[u32], x: &[u32]) -> [u32; 2] = dot2_body;
+}
+
+#[inline(always)]
+fn dot2_body(r0: &[u32], r1: &[u32], x: &[u32]) -> [u32; 2] {
+    assert!(
+        r0.len() == x.len() && r1.len() == x.len(),
+        "both vectors are as long as the row"
+    );
+    // Four quarters side by side: four products are one sum of 64 bits.
+    let quarter = x.len() / TERMS;
+    let mut sums = [[0u64; 2]; 2]; // low and high halves
+    let x_parts = parts(x, quarter);
+    for (r, [low, high]) in [r0, r1].into_iter().zip(&mut sums) {
+        let r_parts = parts(r, quarter);
+        for j in 0..quarter {
+            let mut sum = 0;
+            for part in 0..TERMS {
+                sum += u64::from(r_parts[part][j]) * u64::from(x_parts[part][j]);
+            }
+            *low += sum & 0xffff_ffff;
+            *high += sum >> 32;
+        }
+        for (r, x) in r.iter().zip(x).skip(TERMS * quarter) {
+            let product = u64::from(*r) * u64::from(*x);
+            *low += product & 0xffff_ffff;
+            *high += product >> 32;
+        }
+    }
+    sums.map(|[low, high]| ((low % P64 + high % P64 * RADIX) % P64) as u32)
+}
+
+/// The first [`TERMS`] runs of `len` values.
+#[inline(always)]
+fn parts(x: &[u32], len: usize) -> [&[u32]; TERMS] {
+    std::array::from_fn(|part| &x[part * len..][..len])
+}
+
+compiled! {
+    /// `out[j] = Σ_i coeffs[i]·rows[i][j]` modulo p.
+    ///
+    /// # Panics
+    /// If there are not as many rows as coefficients, or a row is not as long as `out`.
+    pub fn field_combine(coeffs: &[u32], rows: &[&[u32]], out: &mut [u32]) = combine_body;
+}
+
+#[inline(always)]
+fn combine_body(coeffs: &[u32], rows: &[&[u32]], out: &mut [u32]) {
+    assert_eq!(coeffs.len(), rows.len(), "one coefficient per row");
+    assert!(rows.iter().all(|row| row.len() == out.len()), "row lengths");
+    if let (&[a, b], &[x, y]) = (coeffs, rows) {
+        let (a, b) = (raised(a), raised(b));
+        for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
+            *out = reduce(a * u64::from(x) + b * u64::from(y));
+        }
+        return;
+    }
+    let mut sums = [0u64; CHUNK];
+    for (chunk, out) in out.chunks_mut(CHUNK).enumerate() {
+        let sums = &mut sums[..out.len()];
+        sums.fill(0);
+        for (&c, row) in coeffs.iter().zip(rows) {
+            let c = raised(c);
+            let row = &row[chunk * CHUNK..][..sums.len()];
+            for (sum, &x) in sums.iter_mut().zip(row) {
+                // Below p·2^32 + p²; one of the two is below p·2^32 and not wrapped.
+                let raised = *sum + c * u64::from(x);
+                *sum = raised.min(raised.wrapping_sub(P_HIGH));
+            }
+        }
+        for (out, &sum) in out.iter_mut().zip(sums.iter()) {
+            *out = reduce(sum);
+        }
+    }
+}
+
+compiled! {
+    /// `out[j]` is the element that the integer `x[j]` is congruent to.
+    ///
+    /// # Panics
+    /// If lengths differ.
+    pub fn field_from_signed(x: &[i32], out: &mut [u32]) = from_signed_body;
+}
+
+#[inline(always)]
+fn from_signed_body(x: &[i32], out: &mut [u32]) {
+    assert_eq!(x.len(), out.len(), "integers and elements");
+    for (out, &x) in out.iter_mut().zip(x) {
+        let v = x
+            .cast_unsigned()
+            .wrapping_add((x >> 31).cast_unsigned() & P);
+        // −2^31 ≤ x < 2^31 is at most one p away from 0..p now; the right one of three is the least.
+        *out = v.min(v.wrapping_sub(P)).min(v.wrapping_add(P));
+    }
+}
+
+compiled! {
+    /// `out[j]` is the integer of least magnitude that the element `x[j]` is congruent to.
+    ///
+    /// # Panics
+    /// If lengths differ.
+    pub fn field_centred(x: &[u32], out: &mut [i32]) = centred_body;
+}
+
+#[inline(always)]
+fn centred_body(x: &[u32], out: &mut [i32]) {
+    assert_eq!(x.len(), out.len(), "elements and integers");
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = centred(x);
+    }
+}
+
+/// [`nesa_field::centred`] without a branch.
+#[inline(always)]
+pub(crate) fn centred(x: u32) -> i32 {
+    let above = if x > P / 2 { P } else { 0 };
+    x.wrapping_sub(above).cast_signed()
+}
