@@ -18,6 +18,8 @@ mod bench_hops;
 mod check_big;
 mod check_hosts;
 mod demo;
+#[allow(dead_code, reason = "wired next")]
+mod link;
 mod live;
 #[cfg(test)]
 mod tidy;
