@@ -9,7 +9,7 @@ use std::time::Instant;
 use nesa_field::{uniform, uniform_into};
 use nesa_kernels::{
     FieldRows, FieldScratch, Level, PackedMatrix, Panel, Rows, field_centred, field_combine,
-    field_dot2, field_from_signed, field_matmul, matmul_i32,
+    field_dot2, field_from_signed, field_matmul, field_uniform, matmul_i32,
 };
 
 /// Seconds of one `run`: the best of five averages.
@@ -68,8 +68,14 @@ fn loops(level: Level) {
         best(|| uniform_into(&[4; 32], black_box(&mut out))),
     );
     show(
+        "uniform",
+        best(|| field_uniform(level, &[4; 32], black_box(&mut out))),
+    );
+    show(
         "dot2",
-        best(|| drop(black_box(field_dot2(level, &a, &b, black_box(&c))))),
+        best(|| {
+            black_box(field_dot2(level, &a, &b, black_box(&c)));
+        }),
     );
     show(
         "combine 2 rows",

@@ -6,6 +6,7 @@
 
 pub(crate) mod attention;
 pub(crate) mod epilogue;
+pub(crate) mod field;
 pub(crate) mod float;
 pub(crate) mod wide;
 

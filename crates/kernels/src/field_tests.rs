@@ -4,7 +4,7 @@ use nesa_field::{P, add, centred, from_i64, mul, uniform};
 
 use crate::{
     BLOCK_ROWS, FieldRows, FieldScratch, Level, PackedMatrix, Panel, field_centred, field_combine,
-    field_dot2, field_from_signed, field_matmul,
+    field_dot2, field_from_signed, field_matmul, field_uniform,
 };
 
 const LENGTHS: [usize; 12] = [0, 1, 3, 4, 7, 64, 65, 255, 256, 257, 576, 3072];
@@ -106,6 +106,24 @@ fn signed_integers_equal_the_field() {
             field_centred(level, &out, &mut back);
             let centred: Vec<i32> = out.iter().map(|&e| centred(e)).collect();
             assert_eq!(back, centred, "{level}");
+        }
+    }
+}
+
+#[test]
+fn elements_of_a_seed_equal_the_field() {
+    // Past 255 and 256 words, and past the end of a call's blocks by the words that are left out.
+    for n in LENGTHS
+        .into_iter()
+        .chain([253, 254, 508, 511, 512, 513, 5000])
+    {
+        for seed in [[0; 32], [7; 32], std::array::from_fn(|i| i as u8)] {
+            let expected = uniform(&seed, n);
+            for level in Level::available() {
+                let mut out = vec![1; n];
+                field_uniform(level, &seed, &mut out);
+                assert_eq!(out, expected, "{n} at {level}");
+            }
         }
     }
 }
