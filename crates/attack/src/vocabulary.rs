@@ -1,0 +1,200 @@
+//! A6, vocabulary matching: compare captured rows with those of every token ("Hidden No More").
+//!
+//! Where a row depends on its token alone, one look at the table of all tokens is enough. Behind a
+//! block, candidates are run forward after what is known of the text so far, position by position.
+
+use std::collections::HashMap;
+
+use nesa_model::KvCache;
+
+use crate::AttackError;
+use crate::base::{Base, Runner};
+use crate::view::{Stage, View};
+
+/// Candidates that run forward together.
+const BATCH: usize = 32;
+
+/// What of a row is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// The row as it is.
+    Plain,
+    /// Its magnitudes in ascending order: blind to order and signs of the channels.
+    SortedMagnitudes,
+}
+
+impl Feature {
+    /// Brings `row` into the compared form, in place.
+    pub fn apply(self, row: &mut [i32]) {
+        if self == Self::SortedMagnitudes {
+            row.iter_mut().for_each(|v| *v = v.saturating_abs());
+            row.sort_unstable();
+        }
+    }
+
+    fn of(self, row: &[i32]) -> Vec<i32> {
+        let mut row = row.to_vec();
+        self.apply(&mut row);
+        row
+    }
+}
+
+/// Rows that can be looked up, exactly or by the least sum of differences (L1).
+#[derive(Debug)]
+pub struct Dictionary {
+    dim: usize,
+    feature: Feature,
+    rows: Vec<i32>,
+    exact: HashMap<Vec<i32>, u32>,
+}
+
+/// Σ |a − b|.
+#[must_use]
+pub fn l1(a: &[i32], b: &[i32]) -> i64 {
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (i64::from(*a) - i64::from(*b)).abs())
+        .sum()
+}
+
+impl Dictionary {
+    /// A dictionary of `rows` (n, dim), named 0..n.
+    #[must_use]
+    pub fn new(mut rows: Vec<i32>, dim: usize, feature: Feature) -> Self {
+        let mut exact = HashMap::new();
+        for (i, row) in rows.chunks_exact_mut(dim).enumerate() {
+            feature.apply(row);
+            exact.entry(row.to_vec()).or_insert(i as u32);
+        }
+        Self {
+            dim,
+            feature,
+            rows,
+            exact,
+        }
+    }
+
+    /// The entry nearest to `row` (dim).
+    #[must_use]
+    pub fn nearest(&self, row: &[i32]) -> Option<u32> {
+        let row = self.feature.of(row);
+        if let Some(found) = self.exact.get(&row) {
+            return Some(*found);
+        }
+        let rows = self.rows.chunks_exact(self.dim);
+        let distances = (0u32..).zip(rows.map(|r| l1(r, &row)));
+        distances.min_by_key(|(_, d)| *d).map(|(i, _)| i)
+    }
+}
+
+/// Names the token of each row of a view whose rows depend on nothing but token and position.
+///
+/// # Errors
+/// [`AttackError::Stage`] for rows behind a block.
+pub fn first(base: &Base, view: &View, feature: Feature) -> Result<Vec<Option<u32>>, AttackError> {
+    let mut out = vec![None; view.count()];
+    if base.rows_know_no_position() {
+        let table = Dictionary::new(base.table(view.stage, 0)?, view.dim, feature);
+        for (guess, (_, _, row)) in out.iter_mut().zip(view.rows()) {
+            *guess = table.nearest(row);
+        }
+        return Ok(out);
+    }
+    let mut by_position: Vec<(usize, usize, &[i32])> = (view.rows().enumerate())
+        .map(|(at, (_, t, row))| (t, at, row))
+        .collect();
+    by_position.sort_unstable();
+    for at_one in by_position.chunk_by(|a, b| a.0 == b.0) {
+        let rows = base.table(view.stage, at_one[0].0)?;
+        let table = Dictionary::new(rows, view.dim, feature);
+        for (_, at, row) in at_one {
+            out[*at] = table.nearest(row);
+        }
+    }
+    Ok(out)
+}
+
+/// How a row behind a block is searched.
+#[derive(Debug, Clone, Copy)]
+pub struct Search {
+    /// What is compared.
+    pub feature: Feature,
+    /// Most candidates that are run forward per position.
+    pub tries: usize,
+}
+
+/// Names the tokens of a causal model's rows behind its first `depth` blocks, greedily.
+///
+/// Candidates are tried in the order of how near the captured row is to the row that the token has
+/// on its own; an exact hit ends the search of a position.
+///
+/// # Errors
+/// [`AttackError::Stage`] for another stage or a model that is not causal.
+pub fn deeper(base: &Base, view: &View, search: Search) -> Result<Vec<Option<u32>>, AttackError> {
+    let Stage::Boundary(depth) = view.stage else {
+        return Err(AttackError::Stage);
+    };
+    if !base.shape.causal {
+        return Err(AttackError::Stage);
+    }
+    let mut runner = Runner::new(base, depth)?;
+    let alone = alone(base, &mut runner, search.feature)?;
+    let mut out = Vec::with_capacity(view.count());
+    for session in &view.sessions {
+        let mut cache = runner.cache(session.len() / view.dim);
+        for (t, row) in session.chunks_exact(view.dim).enumerate() {
+            let row = search.feature.of(row);
+            let mut order: Vec<(i64, u32)> = alone
+                .chunks_exact(view.dim)
+                .map(|a| l1(a, &row))
+                .zip(0u32..)
+                .collect();
+            order.sort_unstable();
+            order.truncate(search.tries);
+            let mut best: Option<(i64, u32, KvCache)> = None;
+            for batch in order.chunks(BATCH) {
+                let ids: Vec<u32> = batch.iter().map(|o| o.1).collect();
+                let mut rows = Vec::new();
+                for id in &ids {
+                    rows.extend(base.vocabulary.embed(&base.shape, &[*id], t)?);
+                }
+                let mut caches = vec![cache.clone(); ids.len()];
+                runner.forward_each(&mut rows, &mut caches)?;
+                let found = rows.chunks_exact(view.dim);
+                for ((id, found), cache) in ids.iter().zip(found).zip(caches) {
+                    let distance = l1(&search.feature.of(found), &row);
+                    if best.as_ref().is_none_or(|b| distance < b.0) {
+                        best = Some((distance, *id, cache));
+                    }
+                }
+                if best.as_ref().is_some_and(|b| b.0 == 0) {
+                    break;
+                }
+            }
+            out.push(best.as_ref().map(|b| b.1));
+            if let Some((_, _, after)) = best {
+                cache = after;
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// The rows (vocab, dim) of every token alone at position 0, behind the runner's blocks.
+fn alone(base: &Base, runner: &mut Runner, feature: Feature) -> Result<Vec<i32>, AttackError> {
+    let all: Vec<u32> = (0u32..).take(base.shape.vocab).collect();
+    let mut out = Vec::with_capacity(all.len() * base.shape.dim);
+    for ids in all.chunks(256) {
+        let mut rows = Vec::new();
+        for id in ids {
+            rows.extend(base.vocabulary.embed(&base.shape, &[*id], 0)?);
+        }
+        let mut caches: Vec<KvCache> = ids.iter().map(|_| runner.cache(1)).collect();
+        runner.forward_each(&mut rows, &mut caches)?;
+        for row in rows.chunks_exact_mut(base.shape.dim) {
+            feature.apply(row);
+        }
+        out.extend(rows);
+    }
+    Ok(out)
+}
