@@ -156,9 +156,16 @@ impl Block {
             && usize::from(self.table) < common.tables.len()
     }
 
-    /// The root of the block: a Merkle tree over its operators.
+    /// The root of the block: a Merkle tree over [`Block::operators`].
     #[must_use]
     pub fn root(&self) -> Digest {
+        merkle::root(&self.operators())
+    }
+
+    /// The roots of the block's operators, leaves of its tree: norm, q, k, v, score, mix, o, norm,
+    /// activation, then gate, up, product, down (or up, down).
+    #[must_use]
+    pub fn operators(&self) -> Vec<Digest> {
         let numbers = |ns: &'static str, v: &[u32]| {
             v.iter()
                 .fold(Hasher::new(ns), |h, d| h.u64(u64::from(*d)))
@@ -192,11 +199,24 @@ impl Block {
             }
             Ffn::Plain { up, down } => leaves.extend([up.root(), down.root()]),
         }
-        merkle::root(&leaves)
+        leaves
     }
 }
 
 impl Common {
+    /// Whether the rotation table is the one that `shape` needs.
+    #[must_use]
+    pub fn fits(&self, shape: &Shape) -> bool {
+        match (&self.rope, shape.rotary) {
+            (None, false) => true,
+            (Some(r), true) => {
+                let turns = r.half * shape.context;
+                r.half * 2 == shape.head_dim && r.cos.len() == turns && r.sin.len() == turns
+            }
+            _ => false,
+        }
+    }
+
     /// The digest of all tables.
     #[must_use]
     pub fn root(&self) -> Digest {
@@ -210,14 +230,14 @@ impl Common {
     }
 }
 
-fn numbers(w: &mut Writer, v: &[u32]) {
+pub(crate) fn numbers(w: &mut Writer, v: &[u32]) {
     w.len(v.len());
     for d in v {
         w.u32(*d);
     }
 }
 
-fn read_numbers(r: &mut Reader<'_>, max: usize) -> Result<Vec<u32>, DecodeError> {
+pub(crate) fn read_numbers(r: &mut Reader<'_>, max: usize) -> Result<Vec<u32>, DecodeError> {
     let n = r.len(max)?;
     Ok(r.raw(n * 4)?
         .chunks_exact(4)

@@ -12,6 +12,7 @@ pub struct KvCache {
     kv_heads: usize,
     head_dim: usize,
     blocks: Vec<(Vec<i16>, Vec<i16>)>,
+    stored: Vec<usize>, // per block: positions 0..stored were stored
 }
 
 impl KvCache {
@@ -25,6 +26,7 @@ impl KvCache {
             kv_heads: shape.kv_heads,
             head_dim: shape.head_dim,
             blocks: layers.clone().map(|_| (vec![0; n], vec![0; n])).collect(),
+            stored: vec![0; layers.len()],
         }
     }
 
@@ -52,9 +54,12 @@ impl KvCache {
         self.capacity
     }
 
-    /// Drops positions from `len` on; growing is not possible this way.
+    /// Drops positions from `len` on, those not yet declared among them; growing is not possible this way.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
+        for stored in &mut self.stored {
+            *stored = (*stored).min(len);
+        }
     }
 
     /// Declares that the positions `0..len` were stored with [`KvCache::store`].
@@ -62,16 +67,36 @@ impl KvCache {
         self.len = len.min(self.capacity);
     }
 
-    /// Declares that `n` more positions were stored in every block.
-    pub(crate) fn advance(&mut self, n: usize) {
-        self.len += n;
-        debug_assert!(self.len <= self.capacity, "callers check the capacity");
+    /// Declares `n` more positions, which were stored in every block, up to the capacity.
+    ///
+    /// After a walk ([`crate::split::Walk`]) these are its rows. Where only the first of them are kept (a
+    /// draft that was wrong), a [`KvCache::truncate`] to the new length forgets the rest.
+    pub fn advance(&mut self, n: usize) {
+        debug_assert!(n <= self.capacity - self.len, "callers check the capacity");
+        self.len += n.min(self.capacity - self.len);
+    }
+
+    /// Positions without a gap from the first on whose rows block `i` holds, declared or not; 0 where
+    /// there is no such block.
+    #[must_use]
+    pub fn stored(&self, i: usize) -> usize {
+        self.stored.get(i).copied().unwrap_or(0)
+    }
+
+    /// Whether this cache has `layers` blocks of `shape`.
+    #[must_use]
+    pub fn fits(&self, shape: &Shape, layers: usize) -> bool {
+        (self.kv_heads, self.head_dim, self.blocks.len())
+            == (shape.kv_heads, shape.head_dim, layers)
     }
 
     /// Stores key and value rows (kv_heads·head_dim) of block `i` (from the range's start) at `pos`.
     pub fn store(&mut self, i: usize, pos: usize, k: &[i16], v: &[i16]) {
         let (hd, cap) = (self.head_dim, self.capacity);
         let (ks, vs) = &mut self.blocks[i];
+        if pos == self.stored[i] {
+            self.stored[i] += 1;
+        }
         for h in 0..self.kv_heads {
             let at = (h * cap + pos) * hd;
             ks[at..at + hd].copy_from_slice(&k[h * hd..][..hd]);

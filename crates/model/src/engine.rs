@@ -14,8 +14,9 @@ use crate::spec::RESIDUAL_MAX;
 mod attention;
 mod multiply;
 mod norm;
-mod packed;
+pub(crate) mod packed;
 mod run;
+mod walk;
 
 pub use packed::{PackedHead, PackedLinear, Shard};
 use run::{Buffers, Run};
@@ -117,25 +118,26 @@ impl Engine {
         if i >= shard.blocks.len() {
             return Err(ModelError::Range("a block index"));
         }
+        let (run, buffers) = self.split();
+        run.block(shard, i, x, spans, buffers);
+        Ok(())
+    }
+
+    /// This call's settings, and the buffers.
+    fn split(&mut self) -> (Run<'_>, &mut Buffers) {
         let run = Run {
             level: self.level,
             pool: &self.pool,
             exp: &self.exp,
         };
-        run.block(shard, i, x, spans, &mut self.buffers);
-        Ok(())
+        (run, &mut self.buffers)
     }
 
     /// The logits (n, vocab) of residual rows `x` (n, dim).
     pub fn logits(&mut self, head: &PackedHead, x: &[i32]) -> Vec<i32> {
         let n = x.len() / head.dim;
-        let run = Run {
-            level: self.level,
-            pool: &self.pool,
-            exp: &self.exp,
-        };
         let mut out = vec![0; n * head.vocab];
-        let b = &mut self.buffers;
+        let (run, b) = self.split();
         run.enter(head.final_norm.as_ref(), x, head.dim, b);
         run.add(&head.linear, &b.rows, n, &mut out);
         out

@@ -26,14 +26,7 @@ impl Manifest {
     pub fn open_common(&self, bytes: &[u8]) -> Result<Common, ModelError> {
         let common = Common::from_bytes(bytes)?;
         same(PartId::Common, Some(self.common), common.root())?;
-        let rope_fits = match (&common.rope, self.shape.rotary) {
-            (None, false) => true,
-            (Some(r), true) => {
-                r.half * 2 == self.shape.head_dim && r.cos.len() == r.half * self.shape.context
-            }
-            _ => false,
-        };
-        if rope_fits {
+        if common.fits(&self.shape) {
             Ok(common)
         } else {
             Err(ModelError::Range("the rotation table"))

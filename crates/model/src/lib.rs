@@ -34,7 +34,7 @@ pub use ops::rope::Rope;
 pub use ops::table::Table;
 pub use sampler::{Sampler, Sampling};
 pub use spec::{Order, Shape};
-pub use split::Product;
+pub use split::{Outline, Product, Walk};
 pub use vocabulary::Vocabulary;
 
 /// Why a model or a request on it was refused.
@@ -66,6 +66,9 @@ pub enum ModelError {
     /// A value that is no element of the field of shares.
     #[error("{0} is not below the field's prime; have the sender encode it canonically")]
     Field(&'static str),
+    /// A step that a walk through the blocks cannot take.
+    #[error("{0}; start the walk again from its rows")]
+    Walk(&'static str),
     /// Bytes that do not decode.
     #[error("model file: {0}; pull or compile the model again")]
     Decode(#[from] nesa_codec::DecodeError),

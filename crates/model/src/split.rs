@@ -3,11 +3,28 @@
 //! A holder multiplies secret shares by matrices and does nothing else
 //! ([`Engine::multiply`](crate::Engine::multiply)). Shares are elements of the field of
 //! `docs/spec/hss.md`, and so are the products: no bias, no rounding, no clamp.
+//!
+//! A client keeps an [`Outline`], which is the model without its matrices, and leads rows through the
+//! blocks as a [`Walk`]: it says which product of which inputs it needs next, and goes on with the sums.
+//!
+//! ```text
+//! walk_start ─► wants (0, Qkv) ─ sums ─► walk_on ─► wants (0, Output) ─ … ─► walk_on ─► rows
+//! ```
+
+mod limbs;
+mod outline;
+pub(crate) mod walk;
+
+pub use limbs::Limbs;
+pub(crate) use outline::OutlineBlock;
+pub use outline::{Outline, PerPosition};
+pub use walk::Walk;
 
 use nesa_field::P;
 
 use crate::block::{Block, Ffn};
 use crate::ops::linear::Linear;
+use crate::spec::Shape;
 
 /// The matrices of a block that read one input; their outputs follow one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +54,18 @@ impl Product {
     #[must_use]
     pub const fn code(self) -> u8 {
         self as u8
+    }
+
+    /// Outputs of all matrices together and inputs, (rows, cols), in every block of `shape`.
+    #[must_use]
+    pub fn dims(self, shape: &Shape) -> (usize, usize) {
+        match self {
+            Self::Qkv => (shape.q_dim() + 2 * shape.kv_dim(), shape.dim),
+            Self::Output => (shape.dim, shape.q_dim()),
+            Self::Ffn if shape.gated => (2 * shape.ffn, shape.dim),
+            Self::Ffn => (shape.ffn, shape.dim),
+            Self::Down => (shape.dim, shape.ffn),
+        }
     }
 
     /// The product's matrices in `block`, in the order of their outputs.

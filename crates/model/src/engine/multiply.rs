@@ -6,7 +6,7 @@ use nesa_field::P;
 use nesa_kernels::{Epilogue, Panel, Rows, Width, matmul};
 
 use super::Engine;
-use super::packed::{PackedBlock, PackedFfn, PackedLinear, Shard};
+use super::packed::{PackedLinear, Shard};
 use super::run::Run;
 use crate::ModelError;
 use crate::split::Product;
@@ -20,21 +20,6 @@ pub(super) struct Buffers {
     limbs: Vec<i16>, // (2n, cols): all high limbs, then all low ones
     rows: Rows,
     sums: Vec<i64>, // (2n, rows)
-}
-
-impl PackedBlock {
-    /// The matrices of `product`, in the order of their outputs.
-    pub(super) fn product(&self, product: Product) -> Vec<&PackedLinear> {
-        match (product, &self.ffn) {
-            (Product::Qkv, _) => vec![&self.q, &self.k, &self.v],
-            (Product::Output, _) => vec![&self.o],
-            (Product::Ffn, PackedFfn::Gated { gate, up, .. }) => vec![gate, up],
-            (Product::Ffn, PackedFfn::Plain { up, .. }) => vec![up],
-            (Product::Down, PackedFfn::Gated { down, .. } | PackedFfn::Plain { down, .. }) => {
-                vec![down]
-            }
-        }
-    }
 }
 
 impl Shard {

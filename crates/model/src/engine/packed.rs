@@ -3,58 +3,65 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use nesa_kernels::{Divisors, KernelError, PackedMatrix, Width};
+use nesa_kernels::{Divisors, Epilogue, KernelError, PackedMatrix, Panel, Width};
 
 use crate::block::{Block, Common, Ffn};
 use crate::cache::KvCache;
 use crate::ops::{linear::Linear, norm::Norm};
 use crate::spec::{ACT_MAX, LOGIT_MAX, Order, Shape};
+use crate::split::Product;
 use crate::vocabulary::Vocabulary;
 use crate::{ModelError, bounds};
+
+/// What becomes of the sums of a linear layer.
+#[derive(Debug)]
+pub(crate) struct Rounding {
+    pub(crate) divisors: Divisors,
+    pub(crate) bias: Vec<i64>, // or empty
+    pub(crate) clamp: i32,
+    pub(crate) lift: u32,
+}
 
 /// A linear layer in the kernels' layout.
 #[derive(Debug)]
 pub struct PackedLinear {
     pub(super) matrix: PackedMatrix,
-    pub(super) divisors: Divisors,
-    bias: Vec<i64>,
-    pub(super) clamp: i32,
-    pub(super) lift: u32,
+    pub(super) rounding: Rounding,
     pub(super) width: Width,
 }
 
+/// The feed-forward part of a [`BlockOf`].
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one per block, and nearly always the larger one"
-)]
-pub(super) enum PackedFfn {
+pub(crate) enum FfnOf<L> {
     Gated {
-        gate: PackedLinear,
-        up: PackedLinear,
+        gate: L,
+        up: L,
         product: Divisors,
         product_max: i32,
-        down: PackedLinear,
+        down: L,
     },
     Plain {
-        up: PackedLinear,
-        down: PackedLinear,
+        up: L,
+        down: L,
     },
 }
 
+/// A block in the kernels' layout, whose linear layers are `L`: with their matrices or without.
 #[derive(Debug)]
-pub(super) struct PackedBlock {
-    pub(super) attn_norm: Norm,
-    pub(super) q: PackedLinear,
-    pub(super) k: PackedLinear,
-    pub(super) v: PackedLinear,
-    pub(super) score: Divisors,
-    pub(super) mix: Divisors,
-    pub(super) o: PackedLinear,
-    pub(super) ffn_norm: Norm,
-    pub(super) table: usize,
-    pub(super) ffn: PackedFfn,
+pub(crate) struct BlockOf<L> {
+    pub(crate) attn_norm: Norm,
+    pub(crate) q: L,
+    pub(crate) k: L,
+    pub(crate) v: L,
+    pub(crate) score: Divisors,
+    pub(crate) mix: Divisors,
+    pub(crate) o: L,
+    pub(crate) ffn_norm: Norm,
+    pub(crate) table: usize,
+    pub(crate) ffn: FfnOf<L>,
 }
+
+pub(super) type PackedBlock = BlockOf<PackedLinear>;
 
 /// A contiguous range of blocks, packed for execution.
 #[derive(Debug)]
@@ -78,6 +85,51 @@ fn kernel(_: KernelError) -> ModelError {
     ModelError::Range("a divisor")
 }
 
+impl Rounding {
+    /// The constants of `l`.
+    ///
+    /// # Errors
+    /// [`ModelError::Range`] for an even or zero divisor.
+    pub(crate) fn new(l: &Linear) -> Result<Self, ModelError> {
+        Ok(Self {
+            divisors: Divisors::new(&l.divisor).map_err(kernel)?,
+            bias: l.bias.clone(),
+            clamp: l.clamp,
+            lift: l.lift,
+        })
+    }
+
+    /// Outputs of the layer.
+    pub(crate) fn rows(&self) -> usize {
+        self.divisors.len()
+    }
+
+    fn bias(&self) -> Option<&[i64]> {
+        (!self.bias.is_empty()).then_some(&self.bias[..])
+    }
+
+    /// The epilogue that rounds sums to 16-bit activations.
+    pub(super) fn requantize<'a>(&'a self, out: Panel<'a, i16>) -> Epilogue<'a> {
+        Epilogue::Requantize {
+            divisors: &self.divisors,
+            bias: self.bias(),
+            max: self.clamp.min(ACT_MAX) as i16,
+            out,
+        }
+    }
+
+    /// The epilogue that adds rounded sums to a residual.
+    pub(super) fn add<'a>(&'a self, residual: Panel<'a, i32>) -> Epilogue<'a> {
+        Epilogue::AddResidual {
+            divisors: &self.divisors,
+            bias: self.bias(),
+            lift: self.lift,
+            max: self.clamp,
+            residual,
+        }
+    }
+}
+
 impl PackedLinear {
     /// Packs `l`, whose inputs have magnitudes up to `x_max`.
     ///
@@ -87,24 +139,25 @@ impl PackedLinear {
         let narrow = bounds::is_narrow(l, x_max);
         Ok(Self {
             matrix: PackedMatrix::pack(l.rows, l.cols, &l.weight),
-            divisors: Divisors::new(&l.divisor).map_err(kernel)?,
-            bias: l.bias.clone(),
-            clamp: l.clamp,
-            lift: l.lift,
+            rounding: Rounding::new(l)?,
             width: if narrow { Width::I32 } else { Width::I64 },
         })
     }
-
-    pub(super) fn bias(&self) -> Option<&[i64]> {
-        (!self.bias.is_empty()).then_some(&self.bias[..])
-    }
 }
 
-impl PackedBlock {
-    fn new(b: &Block, order: Order) -> Result<Self, ModelError> {
+impl<L> BlockOf<L> {
+    /// Packs `b`; `linear` packs a layer whose inputs have magnitudes up to its second argument.
+    ///
+    /// # Errors
+    /// [`ModelError::Range`] for an even or zero divisor.
+    pub(crate) fn new(
+        b: &Block,
+        order: Order,
+        linear: impl Fn(&Linear, i32) -> Result<L, ModelError>,
+    ) -> Result<Self, ModelError> {
         let mut packed = Vec::new();
         for (_, l, x_max) in b.linears(order) {
-            packed.push(PackedLinear::new(l, x_max)?);
+            packed.push(linear(l, x_max)?);
         }
         let mut next = packed.into_iter();
         let mut take = || next.next().ok_or(ModelError::Range("a block's operators"));
@@ -114,14 +167,14 @@ impl PackedBlock {
                 product,
                 product_max,
                 ..
-            } => PackedFfn::Gated {
+            } => FfnOf::Gated {
                 gate: take()?,
                 up: take()?,
                 product: Divisors::new(product).map_err(kernel)?,
                 product_max: *product_max,
                 down: take()?,
             },
-            Ffn::Plain { .. } => PackedFfn::Plain {
+            Ffn::Plain { .. } => FfnOf::Plain {
                 up: take()?,
                 down: take()?,
             },
@@ -138,6 +191,17 @@ impl PackedBlock {
             table: usize::from(b.table),
             ffn,
         })
+    }
+
+    /// The layers of `product`, in the order of their outputs.
+    pub(crate) fn product(&self, product: Product) -> Vec<&L> {
+        match (product, &self.ffn) {
+            (Product::Qkv, _) => vec![&self.q, &self.k, &self.v],
+            (Product::Output, _) => vec![&self.o],
+            (Product::Ffn, FfnOf::Gated { gate, up, .. }) => vec![gate, up],
+            (Product::Ffn, FfnOf::Plain { up, .. }) => vec![up],
+            (Product::Down, FfnOf::Gated { down, .. } | FfnOf::Plain { down, .. }) => vec![down],
+        }
     }
 }
 
@@ -161,7 +225,8 @@ impl Shard {
         if self.is_complete() || !block.fits(&self.shape, &self.common) {
             return Err(ModelError::Range("a block's size or clamp"));
         }
-        self.blocks.push(PackedBlock::new(block, self.shape.order)?);
+        self.blocks
+            .push(BlockOf::new(block, self.shape.order, PackedLinear::new)?);
         Ok(())
     }
 

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use nesa_kernels::{
     BLOCK_ROWS, Epilogue, Level, Panel, Pool, Rows, Width, finish_sums, gated, gated_wide, look_up,
-    matmul, rotate,
+    matmul,
 };
 
-use super::attention::{Attention, Scratch, rows_per_call};
-use super::packed::{PackedBlock, PackedFfn, PackedLinear, Shard};
+use super::attention::{Part, Scratch};
+use super::packed::{FfnOf, PackedBlock, PackedLinear, Shard};
 use super::{Span, norm};
 use crate::ops::norm::Norm;
-use crate::spec::{ACT_MAX, Order, QK_MAX};
+use crate::spec::{ACT_MAX, Order};
 
 /// Matrices below this many bytes are multiplied by one thread.
 const SHARED_BYTES_MIN: usize = 32 << 10;
@@ -28,16 +28,24 @@ pub(super) struct Buffers {
     pub(super) rows: Rows,
     pub(super) a: Vec<i16>,
     row: Vec<i32>, // one normalised row
-    q: Vec<i16>,
-    k: Vec<i16>,
-    v: Vec<i16>,
-    mixed: Vec<i16>,
-    gate: Vec<i16>,
-    up: Vec<i16>,
-    products: Vec<i32>, // (n, ffn), where they may exceed 16 bits
-    large: Vec<usize>,  // the rows that do
-    sums: Vec<i64>,     // (n + large rows, dim)
-    scratch: Scratch,
+    pub(super) q: Vec<i16>,
+    pub(super) k: Vec<i16>,
+    pub(super) v: Vec<i16>,
+    pub(super) mixed: Vec<i16>,
+    pub(super) gate: Vec<i16>,
+    pub(super) up: Vec<i16>,
+    pub(super) products: Vec<i32>, // (n, ffn), where they may exceed 16 bits
+    large: Vec<usize>,             // the rows that do
+    pub(super) sums: Vec<i64>,     // (n + large rows, dim)
+    pub(super) scratch: Scratch,
+}
+
+/// Where [`Run::hidden`] left the inputs of the last product of a block.
+pub(super) enum Hidden {
+    /// In `a`.
+    Narrow,
+    /// In `products`: they may exceed 16 bits.
+    Wide,
 }
 
 /// One call's settings.
@@ -108,13 +116,7 @@ impl Run<'_> {
             (l, Panel::new(out, n, l.matrix.rows()))
         });
         self.share(layers, |(l, blocks, out)| {
-            let e = Epilogue::Requantize {
-                divisors: &l.divisors,
-                bias: l.bias(),
-                max: l.clamp.min(ACT_MAX) as i16,
-                out,
-            };
-            matmul(&l.matrix, rows, blocks, l.width, e);
+            matmul(&l.matrix, rows, blocks, l.width, l.rounding.requantize(out));
         });
     }
 
@@ -122,7 +124,7 @@ impl Run<'_> {
     pub(super) fn add(&self, l: &PackedLinear, rows: &Rows, n: usize, x: &mut [i32]) {
         let x = Panel::new(x, n, l.matrix.rows());
         self.share([(l, x)], |(l, blocks, residual)| {
-            matmul(&l.matrix, rows, blocks, l.width, residual_of(l, residual));
+            matmul(&l.matrix, rows, blocks, l.width, l.rounding.add(residual));
         });
     }
 
@@ -155,11 +157,17 @@ impl Run<'_> {
                 .for_each(|(s, h)| *s += h << LIMB_BITS);
         }
         let residual = Panel::new(x, n, width);
-        finish_sums(self.level, sums, residual_of(l, residual));
+        finish_sums(self.level, sums, l.rounding.add(residual));
     }
 
-    /// Activations of residual rows: normalised or, without a norm, clamped to 16 bits.
+    /// [`Run::activate`], and `buf.rows` made of it.
     pub(super) fn enter(&self, norm: Option<&Norm>, x: &[i32], dim: usize, buf: &mut Buffers) {
+        self.activate(norm, x, dim, buf);
+        buf.rows.prepare(self.level, x.len() / dim, dim, &buf.a);
+    }
+
+    /// Activations `buf.a` of residual rows: normalised or, without a norm, clamped to 16 bits.
+    pub(super) fn activate(&self, norm: Option<&Norm>, x: &[i32], dim: usize, buf: &mut Buffers) {
         buf.a.resize(x.len(), 0);
         buf.row.resize(dim, 0);
         for (x, out) in x.chunks_exact(dim).zip(buf.a.chunks_exact_mut(dim)) {
@@ -173,12 +181,12 @@ impl Run<'_> {
             let narrow = |v: i32| v.clamp(-ACT_MAX, ACT_MAX) as i16;
             out.iter_mut().zip(row).for_each(|(o, &v)| *o = narrow(v));
         }
-        buf.rows.prepare(self.level, x.len() / dim, dim, &buf.a);
     }
 
     /// Closes residual sums with their normalisation, in place.
-    fn close(&self, norm: &Norm, x: &mut [i32], buf: &mut Buffers) {
-        for row in x.chunks_exact_mut(buf.row.len()) {
+    pub(super) fn close(&self, norm: &Norm, x: &mut [i32], dim: usize, buf: &mut Buffers) {
+        buf.row.resize(dim, 0);
+        for row in x.chunks_exact_mut(dim) {
             norm::apply(self.level, norm, row, &mut buf.row);
             row.copy_from_slice(&buf.row);
         }
@@ -199,16 +207,26 @@ impl Run<'_> {
         self.enter(pre.then_some(&b.attn_norm), x, s.dim, buf);
         let qkv = [(&b.q, &mut buf.q), (&b.k, &mut buf.k), (&b.v, &mut buf.v)];
         self.requantize(qkv, &buf.rows, n);
-        self.attention(shard, b, i, spans, buf);
+        buf.mixed.resize(buf.q.len(), 0);
+        let mut first = 0;
+        for span in spans {
+            let part = Part {
+                start: span.cache.len(),
+                cache: span.cache,
+                rows: first..first + span.rows,
+            };
+            first += span.rows;
+            self.attention((s, &shard.common), b, i, part, buf);
+        }
         buf.rows.prepare(self.level, n, s.q_dim(), &buf.mixed);
         self.add(&b.o, &buf.rows, n, x);
         if !pre {
-            self.close(&b.attn_norm, x, buf);
+            self.close(&b.attn_norm, x, s.dim, buf);
         }
         self.enter(pre.then_some(&b.ffn_norm), x, s.dim, buf);
         self.feed_forward(b, shard.common.tables[b.table].values(), x, n, buf);
         if !pre {
-            self.close(&b.ffn_norm, x, buf);
+            self.close(&b.ffn_norm, x, s.dim, buf);
         }
     }
 
@@ -221,106 +239,46 @@ impl Run<'_> {
         n: usize,
         buf: &mut Buffers,
     ) {
+        let (FfnOf::Gated { down, .. } | FfnOf::Plain { down, .. }) = &b.ffn;
         match &b.ffn {
-            PackedFfn::Gated {
-                gate,
-                up,
-                product,
-                product_max,
-                down,
-            } => {
+            FfnOf::Gated { gate, up, .. } => {
                 let pair = [(gate, &mut buf.gate), (up, &mut buf.up)];
                 self.requantize(pair, &buf.rows, n);
-                if *product_max > ACT_MAX {
-                    buf.products.resize(buf.up.len(), 0);
-                    let (gate, up, out) = (&buf.gate, &buf.up, &mut buf.products);
-                    gated_wide(self.level, table, product, gate, up, *product_max, out);
-                    return self.add_wide(down, n, x, buf);
-                }
-                buf.a.resize(buf.up.len(), 0);
-                let (gate, up, max) = (&buf.gate, &buf.up, ACT_MAX as i16);
-                gated(self.level, table, product, gate, up, max, &mut buf.a);
+            }
+            FfnOf::Plain { up, .. } => self.requantize([(up, &mut buf.up)], &buf.rows, n),
+        }
+        match self.hidden(&b.ffn, table, buf) {
+            Hidden::Wide => self.add_wide(down, n, x, buf),
+            Hidden::Narrow => {
                 buf.rows.prepare(self.level, n, down.matrix.cols(), &buf.a);
                 self.add(down, &buf.rows, n, x);
             }
-            PackedFfn::Plain { up, down } => {
-                self.requantize([(up, &mut buf.up)], &buf.rows, n);
-                look_up(self.level, table, &mut buf.up);
-                buf.rows.prepare(self.level, n, down.matrix.cols(), &buf.up);
-                self.add(down, &buf.rows, n, x);
-            }
         }
     }
 
-    /// Rotates, stores keys and values, and fills `buf.mixed` (n, heads·head_dim).
-    fn attention(
-        &self,
-        shard: &Shard,
-        b: &PackedBlock,
-        i: usize,
-        spans: &mut [Span<'_>],
-        buf: &mut Buffers,
-    ) {
-        let s = &shard.shape;
-        let (qw, kw) = (s.q_dim(), s.kv_dim());
-        buf.mixed.resize(buf.q.len(), 0);
-        let mut first = 0;
-        for span in spans {
-            let start = span.cache.len();
-            for t in 0..span.rows {
-                let (row, pos) = (first + t, start + t);
-                let k = &mut buf.k[row * kw..][..kw];
-                if let Some(rope) = &shard.common.rope {
-                    let cos = &rope.cos[pos * rope.half..][..rope.half];
-                    let sin = &rope.sin[pos * rope.half..][..rope.half];
-                    let q = &mut buf.q[row * qw..][..qw];
-                    rotate(self.level, cos, sin, QK_MAX as i16, q);
-                    rotate(self.level, cos, sin, QK_MAX as i16, k);
-                }
-                span.cache.store(i, pos, k, &buf.v[row * kw..][..kw]);
-            }
-            let rows = first * qw..(first + span.rows) * qw;
-            let attention = Attention {
-                level: self.level,
-                exp: self.exp,
-                shape: s,
-                block: b,
-                cache: span.cache,
-                i,
-            };
-            let seen = if s.causal {
-                start + 1
-            } else {
-                start + span.rows
-            };
-            let (q, out) = (&buf.q[rows.clone()], &mut buf.mixed[rows]);
-            self.attend(&attention, q, seen, out, &mut buf.scratch);
-            first += span.rows;
+    /// The inputs of `down`, from `buf.up` and, in a gated feed-forward, `buf.gate`.
+    pub(super) fn hidden<L>(&self, ffn: &FfnOf<L>, table: &[i16], buf: &mut Buffers) -> Hidden {
+        let FfnOf::Gated {
+            product,
+            product_max,
+            ..
+        } = ffn
+        else {
+            look_up(self.level, table, &mut buf.up);
+            std::mem::swap(&mut buf.up, &mut buf.a);
+            return Hidden::Narrow;
+        };
+        let (gate, up) = (&buf.gate, &buf.up);
+        if *product_max > ACT_MAX {
+            buf.products.resize(up.len(), 0);
+            let out = &mut buf.products;
+            gated_wide(self.level, table, product, gate, up, *product_max, out);
+            return Hidden::Wide;
         }
-    }
-
-    /// All positions of one sequence; threads share them.
-    fn attend(
-        &self,
-        attention: &Attention<'_>,
-        q: &[i16],
-        seen: usize,
-        out: &mut [i16],
-        scratch: &mut Scratch,
-    ) {
-        let (rows, width) = (rows_per_call(attention.shape), attention.shape.q_dim());
-        let first_seen = |c: usize| seen + if attention.shape.causal { c * rows } else { 0 };
-        let chunks = q.chunks(rows * width).zip(out.chunks_mut(rows * width));
-        let chunks = chunks.enumerate();
-        if self.pool.threads() == 1 || q.len() <= rows * width {
-            for (c, (q, out)) in chunks {
-                attention.attend(q, first_seen(c), out, scratch);
-            }
-            return;
-        }
-        self.pool.each(chunks.collect(), |(c, (q, out))| {
-            attention.attend(q, first_seen(c), out, &mut Scratch::default());
-        });
+        buf.a.resize(up.len(), 0);
+        let (max, out) = (ACT_MAX as i16, &mut buf.a);
+        gated(self.level, table, product, gate, up, max, out);
+        Hidden::Narrow
     }
 }
 
@@ -341,16 +299,5 @@ fn split(products: &[i32], cols: usize, a: &mut Vec<i16>, large: &mut Vec<usize>
     for &i in &*large {
         let row = &products[i * cols..][..cols];
         a.extend(row.iter().map(|&v| (v >> LIMB_BITS) as i16));
-    }
-}
-
-/// The epilogue that adds the outputs of `l` to a residual.
-fn residual_of<'a>(l: &'a PackedLinear, residual: Panel<'a, i32>) -> Epilogue<'a> {
-    Epilogue::AddResidual {
-        divisors: &l.divisors,
-        bias: l.bias(),
-        lift: l.lift,
-        max: l.clamp,
-        residual,
     }
 }

@@ -13,6 +13,9 @@ use crate::spec::{TILE_ROWS, limits};
 /// Most binary places of [`Linear::lift`].
 pub const LIFT_MAX: u32 = 12;
 
+/// Largest magnitude of a bias.
+pub const BIAS_MAX: u64 = 1 << 48;
+
 /// Parameters of one linear layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Linear {
@@ -145,7 +148,7 @@ impl Decode for Linear {
                 raw.chunks_exact(8)
                     .map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])),
             );
-            if bias.iter().any(|b| b.unsigned_abs() > 1 << 48) {
+            if bias.iter().any(|b| b.unsigned_abs() > BIAS_MAX) {
                 return Err(DecodeError::Invalid("bias"));
             }
         }
