@@ -240,10 +240,10 @@ impl<C: Clock> Actor<C> {
                 self.hop.serve(root, shard);
                 let _ = done.send(());
             }
-            Command::Withdraw { root, done } => {
-                let idle = !self.hop.is_busy(&root);
+            Command::Withdraw { root, layers, done } => {
+                let idle = !self.hop.is_busy(&root, &layers);
                 if idle {
-                    self.hop.withdraw(&root);
+                    self.hop.withdraw(&root, &layers);
                 }
                 let _ = done.send(idle);
             }

@@ -1,5 +1,6 @@
 //! Which blocks a node holds, within its memory and its disk.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +13,7 @@ use crate::actor::Command;
 use crate::config::NodeConfig;
 use crate::estimate::show_bytes;
 use crate::served::{Record, Records};
+use crate::shares::Shares;
 
 /// A range of blocks that is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,13 @@ pub(crate) struct Blocks {
     reserved: AtomicU64,
     budget: u64,
     changed: watch::Sender<u64>,
+}
+
+/// Who serves blocks: the actor and the holder of shares.
+#[derive(Clone, Copy)]
+pub(crate) struct Servers<'a> {
+    pub(crate) commands: &'a mpsc::Sender<Command>,
+    pub(crate) shares: &'a Shares,
 }
 
 /// Memory that a load has claimed; given back unless the load ends well.
@@ -103,15 +112,17 @@ impl Blocks {
         at.is_some()
     }
 
-    /// Claims `bytes` for blocks of `root`. Another range of the same model goes first, then idle
-    /// ranges of other models, the least recently deployed first.
+    /// Claims `bytes` for the blocks `range` of `root`. Ranges of the same model that overlap it go
+    /// first; then, as far as memory needs it, idle ranges of other models and idle ranges of this
+    /// one, the least recently deployed first.
     ///
     /// # Errors
     /// A refusal that names both numbers and the flag.
     pub(crate) async fn claim(
         &self,
-        commands: &mpsc::Sender<Command>,
+        servers: Servers<'_>,
         root: &Digest,
+        range: Range<u32>,
         bytes: u64,
     ) -> Result<Claim<'_>, Refusal> {
         if bytes > self.budget {
@@ -123,15 +134,15 @@ impl Blocks {
             );
             return Err(Refusal::new(RefusalCode::TooLarge, text));
         }
-        let same = |d: &Deployed| d.root == *root;
+        let overlaps = |d: &Deployed| d.root == *root && d.first < range.end && range.start < d.end;
         let mut candidates = self.deployed();
-        candidates.sort_by_key(|d| !same(d));
+        candidates.sort_by_key(|d| (!overlaps(d), d.root == *root));
         for d in candidates {
-            if !same(&d) && self.used() + bytes <= self.budget {
+            if !overlaps(&d) && self.used() + bytes <= self.budget {
                 break;
             }
-            let idle = self.withdraw(commands, &d.root).await;
-            if !idle && same(&d) {
+            let idle = self.withdraw(servers, &d).await;
+            if !idle && overlaps(&d) {
                 let text = "sessions run on other blocks of this model; try again when they ended";
                 return Err(Refusal::new(RefusalCode::Busy, text));
             }
@@ -153,17 +164,28 @@ impl Blocks {
         })
     }
 
-    /// Stops serving `root` unless sessions run on it.
-    async fn withdraw(&self, commands: &mpsc::Sender<Command>, root: &Digest) -> bool {
+    /// Stops serving `d` unless sessions run on it.
+    async fn withdraw(&self, servers: Servers<'_>, d: &Deployed) -> bool {
+        let (root, layers) = (d.root, d.first as usize..d.end as usize);
+        // New sessions of shares are not admitted from here on; back if the other side is busy.
+        let Some(shard) = servers.shares.withdraw(&root, &layers) else {
+            return false;
+        };
         let (done, answer) = oneshot::channel();
-        let asked = commands.send(Command::Withdraw { root: *root, done }).await;
+        let withdraw = Command::Withdraw { root, layers, done };
+        let asked = servers.commands.send(withdraw).await;
         let idle = asked.is_ok() && answer.await.unwrap_or(false);
         if idle {
-            self.served().retain(|d| d.root != *root);
-            if let Err(e) = self.records.forget(root) {
+            self.served()
+                .retain(|s| (s.root, s.first, s.end) != (d.root, d.first, d.end));
+            if let Err(e) = self.records.forget(&root, d.first, d.end) {
                 tracing::warn!(%e, "a record could not be removed");
             }
             self.changed.send_modify(|n| *n += 1);
+        } else {
+            shard
+                .into_iter()
+                .for_each(|s| servers.shares.serve(root, s));
         }
         idle
     }

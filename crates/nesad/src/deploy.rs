@@ -16,6 +16,7 @@ use nesa_shards::PartStore;
 use tokio::sync::oneshot;
 
 use crate::actor::Command;
+use crate::blocks::Servers;
 use crate::estimate;
 use crate::node::Shared;
 use crate::served::Record;
@@ -162,7 +163,11 @@ where
         return Ok(());
     }
     let bytes = estimate::range_bytes(&manifest.shape, (end - first) as usize);
-    let claim = blocks.claim(&shared.commands, &root, bytes).await?;
+    let servers = Servers {
+        commands: &shared.commands,
+        shares: &shared.shares,
+    };
+    let claim = blocks.claim(servers, &root, *first..*end, bytes).await?;
     let mut loader = Loader::new(blocks.store.clone(), manifest.clone(), root, *first..*end);
     loader.fault = shared.config.fault();
     let parts = std::iter::once(PartId::Common).chain((*first..*end).map(PartId::Layer));
@@ -182,11 +187,9 @@ async fn hand_over<T: Transport, C: Clock>(
     shard: Shard,
 ) -> Result<(), Refusal> {
     let (done, served) = oneshot::channel();
-    let command = Command::Serve {
-        root,
-        shard: Arc::new(shard),
-        done,
-    };
+    let shard = Arc::new(shard);
+    shared.shares.serve(root, shard.clone());
+    let command = Command::Serve { root, shard, done };
     let sent = shared.commands.send(command).await;
     if sent.is_err() || served.await.is_err() {
         return Err(refusal(

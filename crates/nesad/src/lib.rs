@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! session stream ──decode──► bounded queue ──► actor: step, step, compute ──► outlet ──► stream
+//! share stream   ──Shares──► holder: step ─► compute in the stream's task ─► sign ─► stream
 //! shard stream   ──Offer───► budget ─► fetch ─► verify ─► pack ──────────────► actor: serve
 //! ```
 //! The actor never waits for a peer: a full outlet ends its session. [`Node`] is generic over the
@@ -27,6 +28,7 @@ mod node;
 mod record;
 mod served;
 mod session;
+mod shares;
 
 pub use blocks::Deployed;
 pub use config::{Driver, NodeConfig, net_config, parse_size};

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nesa_model::Engine;
 use nesa_net::discovery::{Directory, Server};
 use nesa_net::{Clock, Connection, Identity, Namespace, Transport, stream_kind};
-use nesa_pipeline::{Hop, Metrics};
+use nesa_pipeline::share::{Holder, HolderConfig, HolderMetrics};
+use nesa_pipeline::{Fault, Hop, Metrics};
 use nesa_proof::statement::SIGN_NAMESPACE;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -15,6 +16,7 @@ use crate::blocks::{Blocks, Deployed};
 use crate::config::{Driver, NodeConfig};
 use crate::dial::{self, Pool};
 use crate::meter::{Metered, Traffic};
+use crate::shares::{self, Desk, Shares};
 use crate::{Error, deploy, session};
 
 /// What a node signs statements under.
@@ -33,6 +35,7 @@ pub(crate) struct Shared<T: Transport, C> {
     pub(crate) config: NodeConfig,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) blocks: Blocks,
+    pub(crate) shares: Shares,
     pub(crate) pool: Pool<<Metered<T> as Transport>::Connection>,
     pub(crate) directory: Option<Server<Metered<T>, C>>,
     pub(crate) identity: Identity,
@@ -94,6 +97,7 @@ impl<T: Transport, C: Clock> Node<T, C> {
             config.hop.clone(),
         );
         let engine = Engine::new(config.level, config.threads);
+        let shares = holder(&identity, &config)?;
         let actor = Actor::new(hop, engine, clock.clone(), dials, status.clone());
         match config.driver {
             Driver::Task => drop(tokio::spawn(actor.run_as_task(inputs))),
@@ -114,6 +118,7 @@ impl<T: Transport, C: Clock> Node<T, C> {
             config,
             commands,
             blocks,
+            shares,
             pool: Pool::default(),
             directory,
             identity,
@@ -149,10 +154,16 @@ impl<T: Transport, C: Clock> Node<T, C> {
         self.shared.status.metrics()
     }
 
+    /// Counters of the sessions that share their inputs.
+    #[must_use]
+    pub fn share_metrics(&self) -> HolderMetrics {
+        self.shared.shares.metrics()
+    }
+
     /// Seconds spent in computation since the start.
     #[must_use]
     pub fn compute_s(&self) -> f64 {
-        self.shared.status.compute_s()
+        self.shared.status.compute_s() + self.shared.shares.desk.compute_s()
     }
 
     /// What is served.
@@ -180,9 +191,10 @@ impl<T: Transport, C: Clock> Node<T, C> {
     pub async fn drain(&self) -> u64 {
         let shared = &self.shared;
         let _ = shared.commands.send(Command::Drain).await;
+        shared.shares.drain();
         let until = shared.clock.now_ms() + shared.config.drain_ms_max;
         loop {
-            let open = self.metrics().sessions_open;
+            let open = self.metrics().sessions_open + self.share_metrics().sessions_open;
             if open == 0 || shared.clock.now_ms() >= until {
                 return open;
             }
@@ -195,6 +207,24 @@ impl<T: Transport, C: Clock> Node<T, C> {
         self.shared.transport.close().await;
         let _ = self.shared.commands.send(Command::Stop).await;
     }
+}
+
+/// The holder of shares, with the limits that the node's sessions have.
+fn holder(identity: &Identity, config: &NodeConfig) -> Result<Shares, Error> {
+    let signer = identity.clone();
+    let limits = HolderConfig {
+        sessions_max: config.hop.sessions_max,
+        sessions_per_client_max: config.hop.sessions_per_client_max,
+        idle_ms_max: config.hop.idle_ms_max,
+        price: config.hop.price,
+        fault: config.fault().and_then(Fault::of_shares),
+        ..HolderConfig::default()
+    };
+    let sign = Box::new(move |digest: &[u8]| signer.sign(STATEMENTS, digest));
+    let holder = Holder::new(identity.peer_id().0, sign, limits);
+    let engine = || Engine::new(config.level, config.threads);
+    let large = (config.driver == Driver::Thread).then(engine);
+    Ok(Shares::new(holder, Desk::new(engine(), large)?))
 }
 
 async fn tick<T: Transport, C: Clock>(shared: Arc<Shared<T, C>>) {
@@ -223,6 +253,9 @@ async fn accept<T: Transport, C: Clock>(shared: Arc<Shared<T, C>>) {
                     match (stream.kind, &shared.directory) {
                         (stream_kind::SESSION, _) => {
                             session::serve(&shared, &connection, stream).await;
+                        }
+                        (stream_kind::SHARE, _) => {
+                            shares::serve(&shared, &connection, stream).await;
                         }
                         (stream_kind::SHARD, _) => deploy::serve(&shared, stream).await,
                         (stream_kind::DISCOVERY, Some(server)) => {

@@ -43,7 +43,7 @@ impl Decode for Record {
     }
 }
 
-/// Records in one folder, by model root.
+/// Records in one folder, by model root and range.
 #[derive(Debug)]
 pub(crate) struct Records {
     folder: PathBuf,
@@ -55,17 +55,27 @@ impl Records {
         Ok(Self { folder })
     }
 
-    fn path(&self, root: &Digest) -> PathBuf {
-        self.folder.join(root.to_string())
+    fn path(&self, root: &Digest, first: u32, end: u32) -> PathBuf {
+        self.folder.join(format!("{root}.{first}-{end}"))
+    }
+
+    fn path_of(&self, r: &Record) -> PathBuf {
+        self.path(&r.manifest.root(), r.first, r.end)
+    }
+
+    /// Where earlier versions kept the one range of a model.
+    fn old_path(&self, r: &Record) -> PathBuf {
+        self.folder.join(r.manifest.root().to_string())
     }
 
     pub(crate) fn keep(&self, record: &Record) -> nesa_shards::Result<()> {
-        let path = self.path(&record.manifest.root());
-        disk::write(&path, &record.to_bytes(), Access::Shared)
+        disk::write(&self.path_of(record), &record.to_bytes(), Access::Shared)
     }
 
-    pub(crate) fn forget(&self, root: &Digest) -> nesa_shards::Result<()> {
-        disk::remove(&self.path(root))
+    pub(crate) fn forget(&self, root: &Digest, first: u32, end: u32) -> nesa_shards::Result<()> {
+        // Earlier versions kept one record per model, under its root alone.
+        disk::remove(&self.folder.join(root.to_string()))?;
+        disk::remove(&self.path(root, first, end))
     }
 
     /// All readable records, by root; damaged ones are left out and said so.
@@ -85,7 +95,7 @@ impl Records {
     fn read(&self, path: &Path) -> Option<Record> {
         let bytes = disk::read(path, RECORD_BYTES_MAX).ok()??;
         match Record::from_bytes(&bytes) {
-            Ok(record) if self.path(&record.manifest.root()) == path => Some(record),
+            Ok(r) if self.path_of(&r) == path || self.old_path(&r) == path => Some(r),
             _ => {
                 tracing::warn!(path = %path.display(), "not a record of blocks; ignored");
                 None
@@ -118,7 +128,19 @@ mod tests {
             ..record.clone()
         };
         assert!(Record::from_bytes(&wrong.to_bytes()).is_err());
-        records.forget(&record.manifest.root()).unwrap();
+        // Another range of the same model is another record, and old names are still read.
+        let more = Record {
+            first: 0,
+            end: 1,
+            ..record.clone()
+        };
+        let old = folder
+            .path()
+            .join("served")
+            .join(more.manifest.root().to_string());
+        std::fs::write(old, more.to_bytes()).unwrap();
+        assert_eq!(records.all(), [more, record.clone()]);
+        records.forget(&record.manifest.root(), 1, 3).unwrap();
         assert_eq!(records.all(), []);
     }
 }

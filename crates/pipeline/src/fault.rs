@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use nesa_model::{Block, Ffn, Linear};
 
+use crate::share::ShareFault;
+
 /// One kind of lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -24,10 +26,12 @@ pub enum Fault {
     Splice,
     /// Rotates every position as if it stood one further.
     WrongPositions,
+    /// Lies to those who share their inputs among holders; honest otherwise.
+    Share(ShareFault),
 }
 
 impl Fault {
-    /// All faults.
+    /// All faults of a hop.
     pub const ALL: [Self; 7] = [
         Self::FlipBit,
         Self::SkipLayer,
@@ -38,11 +42,20 @@ impl Fault {
         Self::WrongPositions,
     ];
 
+    /// The lie to those who share their inputs.
+    #[must_use]
+    pub fn of_shares(self) -> Option<ShareFault> {
+        match self {
+            Self::Share(fault) => Some(fault),
+            _ => None,
+        }
+    }
+
     /// The block that a node with this fault runs instead of `block`.
     #[must_use]
     pub fn corrupt(self, mut block: Block) -> Block {
         let change: fn(usize, i8) -> i8 = match self {
-            Self::OtherWeights => |i, w| {
+            Self::OtherWeights | Self::Share(ShareFault::OtherWeights) => |i, w| {
                 if i % 97 == 0 {
                     if w < 127 { w + 1 } else { w - 1 }
                 } else {
@@ -88,7 +101,10 @@ impl FromStr for Fault {
             "replay" => Self::Replay,
             "splice" => Self::Splice,
             "wrong-positions" => Self::WrongPositions,
-            _ => return Err(format!("unknown fault '{s}'")),
+            _ => {
+                let named = ShareFault::ALL.into_iter().find(|f| f.name() == s);
+                Self::Share(named.ok_or_else(|| format!("unknown fault '{s}'"))?)
+            }
         })
     }
 }

@@ -4,6 +4,7 @@ mod compute;
 mod session;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use nesa_codec::Digest;
@@ -135,6 +136,17 @@ pub struct Metrics {
     pub session_bytes: u64,
 }
 
+/// Why the blocks that were asked for are not served, for people.
+pub(crate) fn not_served(model: &Digest, served: &[Arc<Shard>]) -> String {
+    let show = |s: &Arc<Shard>| format!("{}..{}", s.layers().start, s.layers().end);
+    let ranges: Vec<String> = served.iter().map(show).collect();
+    if ranges.is_empty() {
+        format!("model {model} is not served here")
+    } else {
+        format!("blocks {} are served here", ranges.join(", "))
+    }
+}
+
 /// Signs digests with the node's key.
 pub type Sign = dyn Fn(&[u8]) -> [u8; 64] + Send;
 
@@ -143,7 +155,8 @@ pub struct Hop {
     key: PeerKey,
     sign: Box<Sign>,
     config: HopConfig,
-    shards: BTreeMap<Digest, Arc<Shard>>,
+    /// The served ranges of each model.
+    shards: BTreeMap<Digest, Vec<Arc<Shard>>>,
     sessions: BTreeMap<Digest, Session>,
     /// Sessions with waiting flights, in the order in which they get their turn.
     turn: VecDeque<Digest>,
@@ -178,20 +191,27 @@ impl Hop {
         }
     }
 
-    /// Serves `shard` of the model `root` from now on.
+    /// Serves `shard` of the model `root` from now on, beside its other ranges.
     pub fn serve(&mut self, root: Digest, shard: Arc<Shard>) {
-        self.shards.insert(root, shard);
+        let all = self.shards.entry(root).or_default();
+        all.retain(|s| s.layers() != shard.layers());
+        all.push(shard);
     }
 
-    /// Stops serving `root`; sessions that run keep their blocks until they end.
-    pub fn withdraw(&mut self, root: &Digest) {
-        self.shards.remove(root);
+    /// Stops serving one range of `root`; sessions that run keep their blocks until they end.
+    pub fn withdraw(&mut self, root: &Digest, layers: &Range<usize>) {
+        if let Some(all) = self.shards.get_mut(root) {
+            all.retain(|s| s.layers() != *layers);
+            if all.is_empty() {
+                self.shards.remove(root);
+            }
+        }
     }
 
-    /// Whether a session of `root` is open.
+    /// Whether a session on this range of `root` is open.
     #[must_use]
-    pub fn is_busy(&self, root: &Digest) -> bool {
-        self.sessions.values().any(|s| s.open.model == *root)
+    pub fn is_busy(&self, root: &Digest, layers: &Range<usize>) -> bool {
+        (self.sessions.values()).any(|s| s.open.model == *root && s.shard.layers() == *layers)
     }
 
     /// Whether no session is open.
@@ -329,17 +349,12 @@ impl Hop {
         if self.draining {
             return refuse(C::Draining, "the node shuts down; choose another".into());
         }
-        let Some(shard) = self.shards.get(&open.model) else {
-            return refuse(
-                C::NotServed,
-                format!("model {} is not served here", open.model),
-            );
+        let all = self.shards.get(&open.model).map_or(&[][..], |s| s);
+        let asked = open.first as usize..open.end as usize;
+        let Some(shard) = all.iter().find(|s| s.layers() == asked) else {
+            return refuse(C::NotServed, not_served(&open.model, all));
         };
         let layers = shard.layers();
-        if (open.first as usize, open.end as usize) != (layers.start, layers.end) {
-            let text = format!("blocks {}..{} are served here", layers.start, layers.end);
-            return refuse(C::NotServed, text);
-        }
         let (shape, capacity) = (shard.shape(), open.capacity as usize);
         if capacity == 0 || capacity > shape.context {
             let text = format!(

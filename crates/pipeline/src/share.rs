@@ -8,9 +8,15 @@
 //! Flights grow strictly; several may be on their way, and answers come in their order. Holders do
 //! not know of each other.
 
+mod fault;
+mod holder;
+
 use nesa_codec::{Decode, DecodeError, Digest, Encode, Reader, Writer};
 use nesa_proof::share::{PRODUCTS, ROWS_MAX, read_point, read_ranges, read_values, write_ranges};
 pub use nesa_proof::share::{Share, SignedHolder};
+
+pub use fault::ShareFault;
+pub use holder::{Effect, Holder, HolderConfig, HolderMetrics, Input, Task};
 
 use crate::wire::{PAYLOAD_BYTES_MAX, Refusal};
 

@@ -8,11 +8,14 @@
 //! An answer is a claim about public matrices and a disclosed share, so that a wrong one convicts
 //! its holder before anyone. The claim names no point: W·share does not depend on it.
 
+mod wrong;
+
 use nesa_codec::{Decode, DecodeError, Digest, Encode, Hasher, Reader, Writer};
 use nesa_field::P;
 use nesa_model::spec::limits;
 
 use crate::statement::is_signed;
+pub use wrong::{NotProven, Tile, WrongAnswer};
 
 /// Most field elements of one share or answer: with their header they fit a frame of 32 MiB.
 pub const VALUES_MAX: usize = (32 << 20) / 4 - 64;
@@ -151,6 +154,16 @@ impl Share {
             .u64(u64::from(rows))
             .bytes(&self.to_bytes())
             .finish()
+    }
+
+    /// The rows (rows, cols), or `None` where values of another size were sent.
+    #[must_use]
+    pub fn expand(self, rows: usize, cols: usize) -> Option<Vec<u32>> {
+        let n = rows.checked_mul(cols).filter(|n| *n <= VALUES_MAX)?;
+        match self {
+            Self::Seed(seed) => Some(nesa_field::uniform(&seed, n)),
+            Self::Values(values) => Some(values).filter(|v| v.len() == n),
+        }
     }
 
     /// Bytes of the encoding.

@@ -1,5 +1,6 @@
 //! What the actor is told, and what others may know of it.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -70,9 +71,10 @@ pub(crate) enum Command {
         shard: Arc<Shard>,
         done: oneshot::Sender<()>,
     },
-    /// Stop serving a model, unless a session runs; answers whether it stopped.
+    /// Stop serving a range of a model, unless a session runs on it; answers whether it stopped.
     Withdraw {
         root: Digest,
+        layers: Range<usize>,
         done: oneshot::Sender<bool>,
     },
     /// Time passed.
