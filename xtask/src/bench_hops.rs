@@ -57,7 +57,7 @@ pub(crate) fn run(json: bool) -> Result<()> {
     let single = Up::start(&single_home, &options)?;
     single.ask(QUESTION, 4)?;
     let prompt_tokens = up.ask(QUESTION, 4)?.prompt_tokens;
-    let mut one = Engine::start(&home, prompt_tokens)?;
+    let mut one = Engine::start(&parts(&home, MODEL)?, prompt_tokens)?;
     one.decode_cost()?;
     let (mut cpu, mut wall) = (Vec::new(), Vec::new());
     let (mut one_ms, mut net_ms) = (Vec::new(), Vec::new());
@@ -111,8 +111,8 @@ pub(crate) fn run(json: bool) -> Result<()> {
 }
 
 /// Cost of one decoded token.
-struct Cost {
-    cpu_ms: f64,
+pub(crate) struct Cost {
+    pub(crate) cpu_ms: f64,
     wall_ms: f64,
 }
 
@@ -138,7 +138,7 @@ fn net_cost(up: &Up) -> Result<Cost> {
 }
 
 /// The engine alone, in a process of its own.
-struct Engine {
+pub(crate) struct Engine {
     child: Child,
     input: ChildStdin,
     output: BufReader<std::process::ChildStdout>,
@@ -146,8 +146,8 @@ struct Engine {
 }
 
 impl Engine {
-    fn start(home: &Path, prompt_tokens: usize) -> Result<Self> {
-        let folder = parts(home)?;
+    /// Loads the model's parts; runs begin with a prompt of so many tokens.
+    pub(crate) fn start(folder: &Path, prompt_tokens: usize) -> Result<Self> {
         let mut child = Command::new(binary("nesa-bench"))
             .arg("serve")
             .arg(folder)
@@ -182,7 +182,7 @@ impl Engine {
         Ok((cpu, started.elapsed().as_secs_f64()))
     }
 
-    fn decode_cost(&mut self) -> Result<Cost> {
+    pub(crate) fn decode_cost(&mut self) -> Result<Cost> {
         let short = self.run(TOKENS.0)?;
         let long = self.run(TOKENS.1)?;
         let tokens = (TOKENS.1 - TOKENS.0) as f64;
@@ -198,10 +198,10 @@ impl Drop for Engine {
 }
 
 /// The model's parts under the names that the bench program reads.
-fn parts(home: &Path) -> Result<PathBuf> {
+pub(crate) fn parts(home: &Path, model: &str) -> Result<PathBuf> {
     let folder = home.join("bench-parts");
     fs::create_dir_all(&folder)?;
-    for entry in fs::read_dir(home.join("models").join(MODEL))? {
+    for entry in fs::read_dir(home.join("models").join(model))? {
         let entry = entry?;
         let name = entry.file_name();
         let Some(name) = name.to_str().and_then(|n| n.strip_suffix(".bin")) else {

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::live::{self, binary, round};
 use crate::{cargo, root};
 
-const MODEL: &str = "random-1.1b";
+pub(crate) const MODEL: &str = "random-1.1b";
 const NODES: usize = 4;
 /// Memory of a node, as a share of the compiled model.
 const SHARE: f64 = 0.45;
@@ -81,7 +81,7 @@ fn brief(v: &Value) -> Value {
 }
 
 /// Writes and compiles the model once; what the compilation took, where it ran now.
-fn import(work: &Path, home: &Path) -> Result<Value> {
+pub(crate) fn import(work: &Path, home: &Path) -> Result<Value> {
     if home.join("models").join(MODEL).exists() {
         return Ok(json!("kept from an earlier run"));
     }

@@ -7,6 +7,8 @@
 //! cargo xtask bench engine [--json]    this engine and llama.cpp in turn, on one thread, in CPU time
 //! cargo xtask bench ee [--json]        tokens per CPU-second under `ee` over `open`; sealing; rotation
 //! cargo xtask bench hops [--json]      three nodes against one process; 8 sessions against one
+//! cargo xtask bench hss [--json]       `hss` against `open`, over slow links, and against running the model at home
+//! cargo xtask bench mpc [--json]       `hss` against SecretFlow SPU, per token and per embedding
 //! cargo xtask check big [--json]       1.1 B parameters over nodes that cannot hold them
 //! cargo xtask check hosts [--json]     nodes in two network namespaces (needs root)
 //! cargo xtask demo    a real model through real node processes, then its receipt verified
@@ -15,12 +17,14 @@
 mod bench_ee;
 mod bench_engine;
 mod bench_hops;
+mod bench_hss;
+mod bench_mpc;
 mod check_big;
 mod check_hosts;
 mod demo;
-#[allow(dead_code, reason = "wired next")]
 mod link;
 mod live;
+mod nodes;
 #[cfg(test)]
 mod tidy;
 
@@ -42,11 +46,13 @@ fn main() -> Result<()> {
         ["bench", "engine", options @ ..] => bench_engine::run(options),
         ["bench", "ee", options @ ..] => bench_ee::run(options.contains(&"--json")),
         ["bench", "hops", options @ ..] => bench_hops::run(options.contains(&"--json")),
+        ["bench", "hss", options @ ..] => bench_hss::run(options),
+        ["bench", "mpc", options @ ..] => bench_mpc::run(options),
         ["check", "big", options @ ..] => check_big::run(options.contains(&"--json")),
         ["check", "hosts", options @ ..] => check_hosts::run(options.contains(&"--json")),
         ["demo"] => demo::run(),
         _ => bail!(
-            "usage: cargo xtask test | tidy | fuzz N | demo | bench engine|ee|hops | check big|hosts"
+            "usage: cargo xtask test | tidy | fuzz N | demo | bench engine|ee|hops|hss|mpc | check big|hosts"
         ),
     }
 }

@@ -1,0 +1,283 @@
+//! `hss` against secure multi-party computation: the same architecture and length, on this machine,
+//! in turns.
+//!
+//! `cargo xtask bench mpc [--json] [--rounds N] [--skip-secret]`
+//!
+//! The peer is SecretFlow SPU, installed with pinned hashes into `target/peers`. It is measured in its
+//! most favourable setting: two parties, SEMI2K with correlated randomness from a trusted dealer
+//! that is free (its `TrustedFirstParty`), cheap truncation, polynomials for SiLU and GELU, public
+//! weights as ours are, embedding and head left to the client, the best of the repetitions. Its usual
+//! setting, secret weights, is measured once beside it. One round is a run of each system.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::live::{self, round};
+use crate::nodes::{self, Nodes};
+use crate::root;
+
+/// Rounds, where not asked otherwise.
+const ROUNDS: usize = 3;
+/// Least ratio of the peer's time to ours, per token or per embedding.
+const RATIO_MIN: f64 = 200.0;
+/// Tokens of our answer: behind a prompt of some 95, positions 95 to 160 are decoded, 128 on average,
+/// where the peer decodes.
+const TOKENS: &str = "65";
+const QUESTION: &str = "Tell a long story about an old lighthouse keeper on a rocky island who finds a \
+    message in a bottle, repairs his boat, crosses the stormy sea to the harbour town, meets a young \
+    girl who can read the stars, and comes home again.";
+/// A text of 126 word pieces and the two marks around it: as long as the peer's.
+const SENTENCE: &str = "the sea is calm and the old light burns on the hill while ";
+const EMBEDDER: &str = "minilm";
+
+/// What to say next to the number.
+const THREAT_MODELS: &str = "The peer hides activations from both parties at every step, non-linear \
+    ones included: its client sends one share and takes one result, and may be any thin device. Here \
+    the client itself evaluates the non-linear steps (norms, attention, activation, head) and keeps the \
+    cache, the nodes only multiply shares by public weights, and the client's work and traffic are part of \
+    the price. Here one of two nodes learns nothing, and one that answers wrongly is caught. The peer's parties \
+    must follow the protocol, and in the setting measured its correlated randomness comes from one of \
+    them, which must be trusted for that; a dealer apart or none costs it more. The peer can also hide the weights (its usual \
+    setting), this tier does not.";
+
+/// Runs `bench mpc`.
+pub(crate) fn run(args: &[&str]) -> Result<()> {
+    let mut rounds = ROUNDS;
+    if let Some(i) = args.iter().position(|a| *a == "--rounds") {
+        let n = args.get(i + 1).context("--rounds needs a number")?;
+        rounds = n.parse().context("--rounds is a number")?;
+    }
+    let python = install()?;
+    let home = home()?;
+    let nodes = Nodes::start(&home.join("bench-mpc"), 2)?;
+    let network = nodes.network("network", None)?;
+    let ours = Ours {
+        home,
+        network: network.display().to_string(),
+    };
+    ours.token_seconds()?;
+    ours.embedding_seconds()?;
+    let (mut token, mut embedding) = (Vec::new(), Vec::new());
+    for _ in 0..rounds.max(1) {
+        let nesa = ours.token_seconds()?;
+        token.push(Round::of(
+            &peer(&python, "smollm2-135m", "public", "2")?,
+            nesa,
+        )?);
+        let nesa = ours.embedding_seconds()?;
+        embedding.push(Round::of(
+            &peer(&python, "minilm-l6", "public", "1")?,
+            nesa,
+        )?);
+    }
+    let secret = if args.contains(&"--skip-secret") {
+        Value::Null
+    } else {
+        json!({
+            "token": brief(&peer(&python, "smollm2-135m", "secret", "1")?),
+            "embedding": brief(&peer(&python, "minilm-l6", "secret", "1")?),
+        })
+    };
+    let best = |rounds: &[Round]| rounds.iter().map(Round::ratio).fold(f64::MAX, f64::min);
+    let ok = best(&token).max(best(&embedding)) >= RATIO_MIN;
+    let value = json!({
+        "token": told(&token),
+        "embedding": told(&embedding),
+        "required_ratio_per_token_or_embedding": RATIO_MIN,
+        "peer_with_secret_weights": secret,
+        "threat_models": THREAT_MODELS.split_whitespace().collect::<Vec<_>>().join(" "),
+    });
+    live::report(
+        args.contains(&"--json"),
+        "hss against SecretFlow SPU",
+        ok,
+        &value,
+    )
+}
+
+/// One run of each system.
+struct Round {
+    peer: Value,
+    peer_s: f64,
+    nesa_s: f64,
+}
+
+impl Round {
+    fn of(peer: &Value, nesa_s: f64) -> Result<Self> {
+        let seconds = peer["seconds"].as_array().context("the peer's seconds")?;
+        let best = seconds
+            .iter()
+            .filter_map(Value::as_f64)
+            .fold(f64::MAX, f64::min);
+        Ok(Self {
+            peer: brief(peer),
+            peer_s: best,
+            nesa_s,
+        })
+    }
+
+    fn ratio(&self) -> f64 {
+        self.peer_s / self.nesa_s
+    }
+}
+
+fn told(rounds: &[Round]) -> Value {
+    let ratios: Vec<f64> = rounds.iter().map(Round::ratio).collect();
+    let (mean, half) = live::interval(&ratios);
+    let all = |f: fn(&Round) -> f64| rounds.iter().map(|r| round(f(r))).collect::<Vec<_>>();
+    json!({
+        "peer": rounds.last().map(|r| r.peer.clone()),
+        "peer_seconds": all(|r| r.peer_s),
+        "nesa_seconds": all(|r| r.nesa_s),
+        "ratios": all(Round::ratio),
+        "ratio": round(mean),
+        "ratio_interval_95": [round(mean - half), round(mean + half)],
+    })
+}
+
+/// What of the peer's report is worth keeping.
+fn brief(v: &Value) -> Value {
+    let keys = [
+        "system",
+        "protocol",
+        "weights",
+        "parties",
+        "shape",
+        "layers",
+        "rows",
+        "context",
+        "seconds",
+        "cpu_seconds",
+        "error_over_norm",
+    ];
+    keys.iter()
+        .map(|k| ((*k).to_owned(), v[*k].clone()))
+        .collect()
+}
+
+/// Installs the peer where it is not; its interpreter.
+fn install() -> Result<PathBuf> {
+    let pins = root().join("xtask/peers/spu.txt");
+    let venv = root().join("target/peers/spu");
+    let python = venv.join("bin/python");
+    let done = venv.join("installed.txt");
+    let wanted = fs::read_to_string(&pins)?;
+    if fs::read_to_string(&done).is_ok_and(|d| d == wanted) {
+        return Ok(python);
+    }
+    let system = ["python3.11", "python3"].into_iter().find(|p| is_3_11(p));
+    let system = system.context("the peer's wheels are pinned for CPython 3.11; install it")?;
+    succeed(
+        Command::new(system)
+            .args(["-m", "venv", "--clear"])
+            .arg(&venv),
+    )?;
+    let pip = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--require-hashes",
+        "-r",
+    ];
+    succeed(Command::new(&python).args(pip).arg(&pins))?;
+    fs::write(&done, wanted)?;
+    Ok(python)
+}
+
+fn is_3_11(program: &str) -> bool {
+    let out = Command::new(program).arg("--version").output();
+    out.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).starts_with("Python 3.11"))
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let status = command
+        .stdout(Stdio::null())
+        .status()
+        .with_context(|| format!("{command:?} does not start"))?;
+    ensure!(status.success(), "failed: {command:?}");
+    Ok(())
+}
+
+/// One report of the peer; its answer must be right.
+fn peer(python: &Path, shape: &str, weights: &str, repeat: &str) -> Result<Value> {
+    let out = Command::new(python)
+        .arg(root().join("xtask/peers/spu.py"))
+        .args([shape, "--weights", weights, "--repeat", repeat])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    let text = String::from_utf8_lossy(&out.stdout);
+    ensure!(out.status.success(), "the peer: {}: {text}", out.status);
+    // Its library logs to standard output too.
+    let line = text.lines().rfind(|l| l.starts_with('{'));
+    let value: Value = serde_json::from_str(line.context("the peer printed no JSON")?)?;
+    match value["error_over_norm"].as_f64() {
+        Some(e) if e < 0.1 => Ok(value),
+        _ => bail!("the peer computed something else: {value}"),
+    }
+}
+
+fn home() -> Result<PathBuf> {
+    let home = live::home("hss")?;
+    if !home.join("models").join(EMBEDDER).exists() {
+        live::nesa(&home, &["model", "pull", EMBEDDER, "--json"])?;
+    }
+    Ok(home)
+}
+
+/// This system, over two nodes that run already.
+struct Ours {
+    home: PathBuf,
+    network: String,
+}
+
+impl Ours {
+    /// Seconds per decoded token: without drafts, as the peer decodes.
+    fn token_seconds(&self) -> Result<f64> {
+        let options = [
+            "ask",
+            "--json",
+            "--quiet",
+            "--privacy",
+            "hss",
+            "--drafts",
+            "1",
+        ];
+        let what = ["--network", &self.network, "--max-tokens", TOKENS, QUESTION];
+        let ran = nodes::nesa(&self.home, &[&options[..], &what].concat())?;
+        ensure!(
+            ran.value["privacy"] == "hss",
+            "another tier answered: {}",
+            ran.value
+        );
+        Ok(1.0 / ran.number(&["tokens_per_second"])?)
+    }
+
+    /// Seconds per embedding of 128 tokens.
+    fn embedding_seconds(&self) -> Result<f64> {
+        let text = SENTENCE.repeat(9);
+        let options = [
+            "embed",
+            "--json",
+            "--quiet",
+            "--privacy",
+            "hss",
+            "--model",
+            EMBEDDER,
+        ];
+        let what = ["--network", &self.network, text.trim()];
+        let ran = nodes::nesa(&self.home, &[&options[..], &what].concat())?;
+        ensure!(
+            ran.value["privacy"] == "hss",
+            "another tier answered: {}",
+            ran.value
+        );
+        ran.number(&["seconds"])
+    }
+}
