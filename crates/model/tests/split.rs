@@ -341,7 +341,7 @@ fn steps_that_cannot_be_taken_are_refused() {
     let encoder = outline(&encoder);
     assert!(start(&encoder, dim, 0).is_ok());
     assert!(matches!(start(&encoder, dim, 1), Err(ModelError::Walk(_))));
-    let partial = Outline::new(causal.clone(), Arc::new(m.common.clone()));
+    let partial = Outline::new(causal.clone(), Arc::new(m.common));
     assert!(matches!(start(&partial, dim, 0), Err(ModelError::Walk(_))));
 
     let mut walk = start(&o, dim, 0).unwrap();

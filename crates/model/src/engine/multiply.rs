@@ -1,9 +1,8 @@
 //! The products alone, on elements of the field of shares.
 
-use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
-use nesa_field::P;
-use nesa_kernels::{Epilogue, Panel, Rows, Width, matmul};
+use nesa_kernels::{FieldRows, FieldScratch, Panel, field_matmul};
 
 use super::Engine;
 use super::packed::{PackedLinear, Shard};
@@ -11,15 +10,21 @@ use super::run::Run;
 use crate::ModelError;
 use crate::split::Product;
 
-/// Binary places of the low limb of an element; both limbs are 16-bit activations.
-const LOW_BITS: u32 = 16;
-
 /// Buffers of [`Engine::multiply`].
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
-    limbs: Vec<i16>, // (2n, cols): all high limbs, then all low ones
-    rows: Rows,
-    sums: Vec<i64>, // (2n, rows)
+    rows: FieldRows,
+    scratch: Mutex<Vec<FieldScratch>>, // one for each thread that needed one
+}
+
+impl Buffers {
+    /// Calls `f` with buffers that no other thread has.
+    fn with_scratch(&self, f: impl FnOnce(&mut FieldScratch)) {
+        let all = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scratch = all().pop().unwrap_or_default();
+        f(&mut scratch);
+        all().push(scratch);
+    }
 }
 
 impl Shard {
@@ -67,42 +72,28 @@ impl Engine {
                 actual: shares.len(),
             });
         }
-        if shares.iter().any(|&s| s >= P) {
+        if !nesa_field::is_canonical(shares) {
             return Err(ModelError::Field("a share"));
         }
         let n = shares.len() / cols;
-        let b = &mut self.products;
-        cut(shares, &mut b.limbs);
-        b.rows.prepare(self.level, 2 * n, cols, &b.limbs);
-        b.sums.resize(2 * n * rows, 0);
-        let run = Run {
-            level: self.level,
-            pool: &self.pool,
-            exp: &self.exp,
-        };
-        let mut rest = Panel::new(&mut b.sums, 2 * n, rows);
+        self.products.rows.prepare(self.level, n, cols, shares);
+        let mut sums = vec![0; n * rows];
+        let mut rest = Panel::new(&mut sums, n, rows);
         let mut panels = Vec::with_capacity(matrices.len());
         for l in matrices {
             let (panel, after) = rest.split_at(l.matrix.rows());
             panels.push((l, panel));
             rest = after;
         }
-        let prepared = &b.rows;
-        run.share(panels, |(l, blocks, out)| sums(l, prepared, blocks, out));
-        let (high, low) = b.sums.split_at(n * rows);
-        let join = |(h, l): (&i64, &i64)| ((h << LOW_BITS) + l).rem_euclid(i64::from(P)) as u32;
-        Ok(high.iter().zip(low).map(join).collect())
+        let run = Run {
+            level: self.level,
+            pool: &self.pool,
+            exp: &self.exp,
+        };
+        let b = &self.products;
+        run.share(panels, |(l, blocks, out)| {
+            b.with_scratch(|scratch| field_matmul(&l.matrix, &b.rows, blocks, scratch, out));
+        });
+        Ok(sums)
     }
-}
-
-fn sums(l: &PackedLinear, rows: &Rows, blocks: Range<usize>, out: Panel<'_, i64>) {
-    matmul(&l.matrix, rows, blocks, Width::I64, Epilogue::RawI64(out));
-}
-
-/// Writes the high limbs of `shares` and then the low ones: `s = high · 2^16 + low`, low in [−2^15, 2^15).
-fn cut(shares: &[u32], limbs: &mut Vec<i16>) {
-    let half = 1 << (LOW_BITS - 1);
-    limbs.clear();
-    limbs.extend(shares.iter().map(|&s| ((s + half) >> LOW_BITS) as i16));
-    limbs.extend(shares.iter().map(|&s| s as u16 as i16));
 }
