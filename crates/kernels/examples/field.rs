@@ -9,7 +9,7 @@ use std::time::Instant;
 use nesa_field::{uniform, uniform_into};
 use nesa_kernels::{
     FieldRows, FieldScratch, Level, PackedMatrix, Panel, Rows, field_centred, field_combine,
-    field_dot2, field_from_signed, field_matmul, field_uniform, matmul_i32,
+    field_dot2, field_from_signed, field_left, field_matmul, field_uniform, matmul_i32,
 };
 
 /// Seconds of one `run`: the best of five averages.
@@ -53,6 +53,18 @@ fn products(level: Level, (rows, cols): (usize, usize)) {
             field / int16
         );
     }
+}
+
+fn left(level: Level) {
+    let (rows, cols) = (3072, 576);
+    let weights: Vec<i8> = (0..rows * cols)
+        .map(|i| (i % 201) as i16 - 100)
+        .map(|w| w as i8)
+        .collect();
+    let (r, mut out) = (uniform(&[3; 32], rows), vec![0; cols]);
+    let seconds = best(|| field_left(level, black_box(&r), &weights, &mut out));
+    let rate = (rows * cols) as f64 / seconds / 1e9;
+    println!("row times matrix: {rate:.1} G weights/s");
 }
 
 fn loops(level: Level) {
@@ -103,5 +115,6 @@ fn main() {
     println!("{level}");
     products(level, (3072, 576));
     products(level, (576, 1536));
+    left(level);
     loops(level);
 }

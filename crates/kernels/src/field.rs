@@ -8,7 +8,7 @@ use nesa_field::P;
 use crate::dispatch::compiled;
 
 /// p as a factor of 64 bits.
-pub(crate) const P64: u64 = P as u64;
+const P64: u64 = P as u64;
 
 /// What can be taken off a sum of products: sums stay below it.
 const P_HIGH: u64 = P64 << 32;
@@ -17,7 +17,13 @@ const P_HIGH: u64 = P64 << 32;
 const NEGATIVE_INVERSE: u32 = 0x7eff_ffff;
 
 /// 2^32 modulo p: a coefficient times this survives [`reduce`] as itself.
-pub(crate) const RADIX: u64 = (1 << 32) % P64;
+const RADIX: u64 = (1 << 32) % P64;
+
+/// 2^64 modulo p.
+const RADIX_SQUARED: u64 = RADIX * RADIX % P64;
+
+/// A multiple of p that makes every sum of [`from_halves`] positive.
+const LIFT: u64 = P64 << 30;
 
 /// Products below p² of which a sum fits 64 bits.
 const TERMS: usize = 4;
@@ -27,11 +33,12 @@ const CHUNK: usize = 256;
 
 const _: () = assert!(P.wrapping_mul(NEGATIVE_INVERSE) == u32::MAX);
 const _: () = assert!((P64 - 1).checked_mul((P64 - 1) * TERMS as u64).is_some());
+const _: () = assert!((LIFT as i64) > 1 << 55 && LIFT + (1 << 55) < P_HIGH);
 const _: () = assert!(2 * (P64 - 1) * (P64 - 1) < P_HIGH);
 
 /// `x / 2^32` modulo p for `x` below p·2^32.
 #[inline(always)]
-pub(crate) fn reduce(x: u64) -> u32 {
+fn reduce(x: u64) -> u32 {
     let m = (x as u32).wrapping_mul(NEGATIVE_INVERSE);
     let y = ((x + u64::from(m) * P64) >> 32) as u32; // below 2p
     y.min(y.wrapping_sub(P))
@@ -164,4 +171,20 @@ fn centred_body(x: &[u32], out: &mut [i32]) {
 pub(crate) fn centred(x: u32) -> i32 {
     let above = if x > P / 2 { P } else { 0 };
     x.wrapping_sub(above).cast_signed()
+}
+
+/// `a + b` of two elements.
+#[inline(always)]
+pub(crate) fn add(a: u32, b: u32) -> u32 {
+    let sum = a + b;
+    sum.min(sum.wrapping_sub(P))
+}
+
+/// `65536·high + low` modulo p, for sums of at most 2^16 products of weights with halves of elements:
+/// |high| ≤ 2^14·127·2^16 and |low| ≤ 2^15·127·2^16.
+#[inline(always)]
+pub(crate) fn from_halves(high: i64, low: i64) -> u32 {
+    let v = (high << 16) + low; // below 2^55 in magnitude
+    let v = reduce(v.cast_unsigned().wrapping_add(LIFT));
+    reduce(u64::from(v) * RADIX_SQUARED)
 }

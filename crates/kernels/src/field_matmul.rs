@@ -8,7 +8,7 @@ use std::ops::Range;
 use nesa_field::P;
 
 use crate::dispatch::compiled;
-use crate::field::{P64, RADIX, centred, reduce};
+use crate::field::{centred, from_halves};
 use crate::level::Level;
 use crate::matmul::{matmul_i32, matmul_i64, width_of};
 use crate::packed::{BLOCK_ROWS, PackedMatrix};
@@ -23,12 +23,6 @@ const CHUNK_BLOCKS: usize = 16;
 
 /// A row whose weights sum up to less in magnitude has exact sums in 32 bits: |b| ≤ 2^15.
 const NORM_I32: u32 = 1 << 16;
-
-/// 2^64 modulo p.
-const RADIX_SQUARED: u64 = RADIX * RADIX % P64;
-
-/// A multiple of p that makes every sum positive: sums are below 2^55 in magnitude.
-const LIFT: u64 = P64 << 30;
 
 /// A batch of field elements, prepared once for all matrices that multiply it.
 ///
@@ -164,7 +158,7 @@ compiled! {
 #[inline(always)]
 fn join_narrow_body(high: &[i32], low: &[i32], out: &mut [u32]) {
     for ((&high, &low), out) in high.iter().zip(low).zip(out) {
-        *out = joined(i64::from(high), i64::from(low));
+        *out = from_halves(i64::from(high), i64::from(low));
     }
 }
 
@@ -176,17 +170,8 @@ compiled! {
 #[inline(always)]
 fn join_wide_body(high: &[i64], low: &[i64], out: &mut [u32]) {
     for ((&high, &low), out) in high.iter().zip(low).zip(out) {
-        *out = joined(high, low);
+        *out = from_halves(high, low);
     }
 }
 
-/// `65536·high + low` modulo p, for |high| ≤ 2^14·127·2^16 and |low| ≤ 2^15·127·2^16.
-#[inline(always)]
-fn joined(high: i64, low: i64) -> u32 {
-    let v = (high << 16) + low;
-    let v = reduce(v.cast_unsigned().wrapping_add(LIFT));
-    reduce(u64::from(v) * RADIX_SQUARED)
-}
-
-const _: () = assert!((LIFT as i64) > 1 << 55 && LIFT + (1 << 55) < P64 << 32);
 const _: () = assert!(P / 2 < (1 << 30)); // the high half is below 2^14

@@ -4,7 +4,7 @@ use nesa_field::{P, add, centred, from_i64, mul, uniform};
 
 use crate::{
     BLOCK_ROWS, FieldRows, FieldScratch, Level, PackedMatrix, Panel, field_centred, field_combine,
-    field_dot2, field_from_signed, field_matmul, field_uniform,
+    field_dot2, field_from_signed, field_left, field_matmul, field_uniform,
 };
 
 const LENGTHS: [usize; 12] = [0, 1, 3, 4, 7, 64, 65, 255, 256, 257, 576, 3072];
@@ -204,6 +204,45 @@ fn products_are_exact_at_the_extremes() {
                 0x8000,
             ] {
                 check_product(3, cols, 1, &weights, &vec![x; cols]);
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_times_matrices_equal_the_field() {
+    let shapes = [
+        (1, 1),
+        (3, 5),
+        (4, 64),
+        (511, 7),
+        (512, 3),
+        (513, 33),
+        (1100, 20),
+        (5, 0),
+        (0, 5),
+    ];
+    for (rows, cols) in shapes {
+        let mixed: Vec<i8> = (0..rows * cols)
+            .map(|i| (i * 37 % 255) as i16 - 127)
+            .map(|w| w as i8)
+            .collect();
+        // A centred 2^30 − 2^23 − 2^15 has the low half −2^15, of largest magnitude.
+        let extreme = vec![0x3f7f_8000; rows];
+        for r in [elements(3, rows), vec![P / 2; rows], extreme] {
+            for w in [&mixed, &vec![-127; rows * cols]] {
+                let column = |c: usize| {
+                    let terms = r.iter().enumerate();
+                    let term =
+                        |(i, &r): (usize, &u32)| mul(r, from_i64(i64::from(w[i * cols + c])));
+                    terms.map(term).fold(0, add)
+                };
+                let expected: Vec<u32> = (0..cols).map(column).collect();
+                for level in Level::available() {
+                    let mut out = vec![1; cols];
+                    field_left(level, &r, w, &mut out);
+                    assert_eq!(out, expected, "({rows}, {cols}) at {level}");
+                }
             }
         }
     }

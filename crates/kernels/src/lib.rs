@@ -40,6 +40,7 @@ mod dispatch;
 mod divisors;
 mod epilogue;
 mod field;
+mod field_left;
 mod field_matmul;
 mod field_uniform;
 mod float;
@@ -60,6 +61,7 @@ pub use attention::{dot_rows, dot_rows_multi, weighted_rows, weighted_rows_multi
 pub use divisors::{Divisors, KernelError};
 pub use epilogue::{Epilogue, RESIDUAL_MAX, finish_sums};
 pub use field::{field_centred, field_combine, field_dot2, field_from_signed};
+pub use field_left::field_left;
 pub use field_matmul::{FieldRows, FieldScratch, field_matmul};
 pub use field_uniform::field_uniform;
 pub use float::gemm_f32;
