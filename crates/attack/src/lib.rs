@@ -6,12 +6,15 @@
 
 pub mod base;
 pub mod bigram;
+pub mod distinguisher;
 pub mod gram;
 pub mod map;
 pub mod pairs;
 pub mod rank;
+pub mod record;
 pub mod score;
 pub mod text;
+pub mod traffic;
 pub mod view;
 pub mod vocabulary;
 pub mod weights;
@@ -27,6 +30,9 @@ pub enum AttackError {
     /// The model refuses tokens, positions or sizes.
     #[error("the attacker's model: {0}")]
     Model(#[from] nesa_model::ModelError),
+    /// A record that does not decode.
+    #[error("the record: {0}; record again with `nesa up --record DIR`")]
+    Record(#[from] nesa_codec::DecodeError),
     /// The attack does not know rows of this place in the model.
     #[error("this attack needs rows of another place in the model, or more of its blocks")]
     Stage,
