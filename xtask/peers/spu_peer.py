@@ -1,6 +1,6 @@
 """SecretFlow SPU on the shape of a model, every party a process of its own on loopback.
 
-    spu.py SHAPE [--protocol semi2k|aby3] [--weights public|secret] [--layers N] [--repeat N]
+    spu_peer.py SHAPE [--protocol semi2k|aby3|cheetah] [--weights public|secret] [--layers N] [--repeat N]
 
 SHAPE is `smollm2-135m` (one token decoded behind a cache of 127 positions) or `minilm-l6` (one
 embedding of 128 tokens). Weights are random, of the model's own shapes and of a scale that keeps
@@ -31,6 +31,10 @@ SHAPES = {
     "smollm2-135m": dict(layers=30, dim=576, heads=9, kv_heads=3, hidden=1536, rows=1),
     "minilm-l6": dict(layers=6, dim=384, heads=12, kv_heads=12, hidden=1536, rows=CONTEXT),
 }
+
+# Two parties with a dealer of random numbers (the first of them), three that do not collude, and two
+# without a dealer.
+PARTIES = {"semi2k": 2, "aby3": 3, "cheetah": 2}
 
 
 def weights(shape, layer):
@@ -161,8 +165,8 @@ def plain(shape, count):
 
 
 def config(protocol):
-    kinds = {"semi2k": spu.ProtocolKind.SEMI2K, "aby3": spu.ProtocolKind.ABY3}
-    c = spu.RuntimeConfig(protocol=kinds[protocol], field=spu.FieldType.FM64)
+    kind = getattr(spu.ProtocolKind, protocol.upper())
+    c = spu.RuntimeConfig(protocol=kind, field=spu.FieldType.FM64)
     # As in SPU's transformer examples.
     c.fxp_exp_mode = spu.RuntimeConfig.ExpMode.EXP_TAYLOR
     c.fxp_exp_iters = 5
@@ -236,14 +240,14 @@ def free_ports(n):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("shape", choices=SHAPES)
-    parser.add_argument("--protocol", choices=["semi2k", "aby3"], default="semi2k")
+    parser.add_argument("--protocol", choices=PARTIES, default="semi2k")
     parser.add_argument("--weights", choices=["public", "secret"], default="public")
     parser.add_argument("--layers", type=int, default=0, help="0: all")
     parser.add_argument("--repeat", type=int, default=2)
     options = parser.parse_args()
     shape = SHAPES[options.shape]
     count = options.layers or shape["layers"]
-    parties = {"semi2k": 2, "aby3": 3}[options.protocol]
+    parties = PARTIES[options.protocol]
 
     io = spu.Io(parties, config(options.protocol))
     x, cache = inputs(shape)
