@@ -24,6 +24,7 @@ const KINDS: [(u8, &str); 5] = [
 pub struct Traffic {
     received: [AtomicU64; KINDS.len()],
     sent: [AtomicU64; KINDS.len()],
+    channels: AtomicU64,
     recorder: Option<Recorder>,
 }
 
@@ -136,6 +137,7 @@ impl<N: Connection> MeteredConnection<N> {
             receiver: MeteredReceiver {
                 inner: receiver,
                 kind,
+                channel: self.traffic.channels.fetch_add(1, Ordering::Relaxed),
                 peer: self.inner.peer(),
                 traffic: self.traffic.clone(),
             },
@@ -206,6 +208,8 @@ impl<S: FrameSender> FrameSender for MeteredSender<S> {
 pub struct MeteredReceiver<R> {
     inner: R,
     kind: u8,
+    /// Number of the stream in records.
+    channel: u64,
     peer: PeerId,
     traffic: Arc<Traffic>,
 }
@@ -217,7 +221,7 @@ impl<R: FrameReceiver> FrameReceiver for MeteredReceiver<R> {
             let slot = &self.traffic.received[Traffic::slot(self.kind)];
             slot.fetch_add(frame.payload.len() as u64, Ordering::Relaxed);
             if let Some(recorder) = &self.traffic.recorder {
-                recorder.frame(self.peer, self.kind, frame);
+                recorder.frame(self.peer, self.kind, self.channel, frame);
             }
         }
         Ok(frame)
