@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::link::{Access, PROFILES};
 use crate::live::{self, MODEL, QUESTION, interval, round};
 use crate::nodes::{self, Nodes, Ran};
-use crate::{bench_hops, cargo, check_big, root};
+use crate::{bench_hops, cargo, check_big, link_probe, root};
 
 /// Pairs of answers, where not asked otherwise.
 const PAIRS: usize = 6;
@@ -380,6 +380,7 @@ fn links(client: &Client<'_>, nodes: &Nodes) -> Result<(Value, bool)> {
     let (mut all, mut ok) = (Vec::new(), true);
     for (profile, n) in PROFILES.iter().zip(LINK_TOKENS) {
         let access = Access::new(*profile);
+        let measured = link_probe::measure(&access, *profile)?;
         let behind = Client::new(
             client.home,
             client.model,
@@ -398,6 +399,7 @@ fn links(client: &Client<'_>, nodes: &Nodes) -> Result<(Value, bool)> {
         };
         all.push(json!({
             "link": profile.name,
+            "measured": measured,
             "tokens": n,
             "without_drafts": told(&off)?,
             "with_drafts": told(&on)?,

