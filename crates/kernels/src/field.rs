@@ -131,6 +131,20 @@ fn combine_body(coeffs: &[u32], rows: &[&[u32]], out: &mut [u32]) {
 }
 
 compiled! {
+    /// Whether every value is an element. All are read, whatever the first ones are.
+    pub fn field_canonical(x: &[u32]) -> bool = canonical_body;
+}
+
+#[inline(always)]
+fn canonical_body(x: &[u32]) -> bool {
+    // The top bit of p − 1 − x, or of x where that wraps around.
+    let top = x
+        .iter()
+        .fold(0, |top, &x| top | x | (P - 1).wrapping_sub(x));
+    top >> 31 == 0
+}
+
+compiled! {
     /// `out[j]` is the element that the integer `x[j]` is congruent to.
     ///
     /// # Panics

@@ -1,10 +1,11 @@
 //! Every field loop equals `nesa-field` element by element, at every level, on odd lengths.
 
-use nesa_field::{P, add, centred, from_i64, mul, uniform};
+use nesa_field::{P, add, centred, from_i64, is_canonical, mul, uniform};
 
 use crate::{
-    BLOCK_ROWS, FieldRows, FieldScratch, Level, PackedMatrix, Panel, field_centred, field_combine,
-    field_dot2, field_from_signed, field_left, field_matmul, field_uniform,
+    BLOCK_ROWS, FieldRows, FieldScratch, Level, PackedMatrix, Panel, field_canonical,
+    field_centred, field_combine, field_dot2, field_from_signed, field_left, field_matmul,
+    field_uniform,
 };
 
 const LENGTHS: [usize; 12] = [0, 1, 3, 4, 7, 64, 65, 255, 256, 257, 576, 3072];
@@ -123,6 +124,39 @@ fn elements_of_a_seed_equal_the_field() {
                 let mut out = vec![1; n];
                 field_uniform(level, &seed, &mut out);
                 assert_eq!(out, expected, "{n} at {level}");
+            }
+        }
+    }
+}
+
+#[test]
+fn elements_are_told_from_other_values() {
+    let edges = [
+        0,
+        1,
+        P - 1,
+        P,
+        P + 1,
+        1 << 31,
+        (1 << 31) + P - 1,
+        (1 << 31) + P,
+        u32::MAX,
+    ];
+    for level in Level::available() {
+        assert!(field_canonical(level, &[]));
+        for n in [1, 16, 65] {
+            for edge in edges {
+                for at in [0, n / 2, n - 1] {
+                    let mut x = elements(1, n);
+                    assert!(field_canonical(level, &x));
+                    x[at] = edge;
+                    assert_eq!(
+                        field_canonical(level, &x),
+                        is_canonical(&x),
+                        "{edge} at {level}"
+                    );
+                    assert_eq!(is_canonical(&x), edge < P);
+                }
             }
         }
     }

@@ -60,7 +60,7 @@ mod softmax;
 pub use attention::{dot_rows, dot_rows_multi, weighted_rows, weighted_rows_multi};
 pub use divisors::{Divisors, KernelError};
 pub use epilogue::{Epilogue, RESIDUAL_MAX, finish_sums};
-pub use field::{field_centred, field_combine, field_dot2, field_from_signed};
+pub use field::{field_canonical, field_centred, field_combine, field_dot2, field_from_signed};
 pub use field_left::field_left;
 pub use field_matmul::{FieldRows, FieldScratch, field_matmul};
 pub use field_uniform::field_uniform;

@@ -44,7 +44,8 @@ pub(crate) enum Purpose {
 /// A deterministic source of uniform choices.
 pub(crate) struct Stream(ChaCha20Rng);
 
-fn derive(context: &str, secret: &[u8; 32], rest: &[u8]) -> Zeroizing<[u8; 32]> {
+/// 32 bytes that say nothing about `secret` or what other contexts and `rest` give.
+pub(crate) fn derive(context: &str, secret: &[u8; 32], rest: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut hasher = blake3::Hasher::new_derive_key(context);
     hasher.update(secret).update(rest);
     let mut out = Zeroizing::new([0; 32]);

@@ -27,20 +27,23 @@
 //! ```
 //!
 //! # Limits
-//! This is *obfuscation*. It keeps logs, disks and nodes without the base weights from reading
+//! Sealing is *obfuscation*. It keeps logs, disks and nodes without the base weights from reading
 //! activations; a node that holds the public base weights recovers the maps, and so does anyone with
-//! the key. `docs/spec/ee.md` lists what each map hides and what no map can.
+//! the key. `docs/spec/ee.md` lists what each map hides and what no map can. What holders of base weights
+//! may see is hidden by [`shares`].
 
 mod block;
 mod key;
 mod map;
 mod rows;
 mod seal;
+pub mod shares;
 
 pub use block::seal_block;
 pub use key::{DeploymentKey, ModelKey};
 pub use rows::{Obfuscated, RowKey, Rows};
 pub use seal::{Kept, Link, Progress, Sealed, Sink, StoreError, seal};
+pub use shares::Private;
 
 /// Why something was not hidden, revealed or sealed.
 #[derive(Debug, thiserror::Error)]
@@ -76,4 +79,15 @@ pub enum PrivacyError {
     /// A link that the key does not vouch for.
     #[error("the link between base and sealed model is not of this key; seal the model again")]
     Link,
+    /// Numbers of holders that hide nothing or cannot be put together.
+    #[error("{t} of {n} shares cannot hide anything; choose 1 ≤ t < n ≤ 16, such as (1, 2)")]
+    Scheme {
+        /// How many together shall learn nothing.
+        t: usize,
+        /// How many there are.
+        n: usize,
+    },
+    /// Evaluation points that do not tell holders apart.
+    #[error("evaluation points are 1 to 16 different numbers in 1 to 255; place the session again")]
+    Points,
 }
