@@ -3,12 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use nesa_kernels::{Divisors, Epilogue, KernelError, PackedMatrix, Panel, Width};
+use nesa_kernels::{
+    Divisors, Epilogue, KernelError, Level, PackedMatrix, Panel, Width, round_rows,
+};
 
 use crate::block::{Block, Common, Ffn};
 use crate::cache::KvCache;
 use crate::ops::{linear::Linear, norm::Norm};
-use crate::spec::{ACT_MAX, LOGIT_MAX, Order, Shape};
+use crate::spec::{ACT_MAX, FIELD_HALF, LOGIT_MAX, Order, Shape};
 use crate::split::Product;
 use crate::vocabulary::Vocabulary;
 use crate::{ModelError, bounds};
@@ -106,6 +108,26 @@ impl Rounding {
 
     fn bias(&self) -> Option<&[i64]> {
         (!self.bias.is_empty()).then_some(&self.bias[..])
+    }
+
+    /// Whether sums of the field, with the bias, stay within 32 bits, as far as the outputs are not to be
+    /// lifted.
+    pub(super) fn is_narrow(&self) -> bool {
+        let half = FIELD_HALF.unsigned_abs();
+        self.lift == 0 && self.bias.iter().all(|b| b.unsigned_abs() <= half)
+    }
+
+    /// Rounds the sums `y` of one row, which are below half the field's prime, to 16-bit activations, for
+    /// a layer that [is narrow](Self::is_narrow).
+    pub(super) fn round(&self, level: Level, y: &[i32], biased: &mut Vec<i32>, out: &mut [i16]) {
+        let max = self.clamp.min(ACT_MAX) as i16;
+        if self.bias.is_empty() {
+            return round_rows(level, &self.divisors, 0, y, max, out);
+        }
+        biased.clear();
+        let sums = y.iter().zip(&self.bias);
+        biased.extend(sums.map(|(y, &b)| y.wrapping_add(b as i32)));
+        round_rows(level, &self.divisors, 0, biased, max, out);
     }
 
     /// The epilogue that rounds sums to 16-bit activations.

@@ -27,7 +27,7 @@ const LIMB_BITS: u32 = 12;
 pub(super) struct Buffers {
     pub(super) rows: Rows,
     pub(super) a: Vec<i16>,
-    row: Vec<i32>, // one normalised row
+    pub(super) row: Vec<i32>, // one row, normalised or with its bias
     pub(super) q: Vec<i16>,
     pub(super) k: Vec<i16>,
     pub(super) v: Vec<i16>,

@@ -160,15 +160,23 @@ impl Run<'_> {
         &self,
         layers: [(&Rounding, &mut Vec<i16>); N],
         sums: Sums<'_>,
-        scratch: &mut Vec<i64>,
+        (wide, narrow): (&mut Vec<i64>, &mut Vec<i32>),
     ) {
         let mut first = 0;
         for (l, out) in layers {
-            sums.join(l, first, scratch);
-            first += l.rows();
-            out.resize(scratch.len(), 0);
-            let out = Panel::new(out, sums.n, l.rows());
-            finish_sums(self.level, scratch, l.requantize(out));
+            let rows = l.rows();
+            out.resize(sums.n * rows, 0);
+            if sums.limbs == Limbs::ONE && l.is_narrow() {
+                let all = sums.values.chunks_exact(sums.width);
+                for (sums, out) in all.zip(out.chunks_exact_mut(rows)) {
+                    l.round(self.level, &sums[first..][..rows], narrow, out);
+                }
+            } else {
+                sums.join(l, first, wide);
+                let out = Panel::new(out, sums.n, rows);
+                finish_sums(self.level, wide, l.requantize(out));
+            }
+            first += rows;
         }
     }
 
@@ -205,7 +213,7 @@ impl Run<'_> {
         let (s, block) = (&o.shape, &o.blocks[layer]);
         let b = &block.parts;
         let qkv = [(&b.q, &mut buf.q), (&b.k, &mut buf.k), (&b.v, &mut buf.v)];
-        self.round(qkv, sums, &mut buf.sums);
+        self.round(qkv, sums, (&mut buf.sums, &mut buf.row));
         buf.mixed.resize(buf.q.len(), 0);
         let part = Part {
             cache,
@@ -245,12 +253,13 @@ impl Run<'_> {
     ) {
         let block = &o.blocks[layer];
         let b = &block.parts;
+        let scratch = (&mut buf.sums, &mut buf.row);
         match &b.ffn {
             FfnOf::Gated { gate, up, .. } => {
                 let pair = [(gate, &mut buf.gate), (up, &mut buf.up)];
-                self.round(pair, sums, &mut buf.sums);
+                self.round(pair, sums, scratch);
             }
-            FfnOf::Plain { up, .. } => self.round([(up, &mut buf.up)], sums, &mut buf.sums),
+            FfnOf::Plain { up, .. } => self.round([(up, &mut buf.up)], sums, scratch),
         }
         let (down, cols) = ((layer, Product::Down), o.shape.ffn);
         match self.hidden(&b.ffn, o.common.tables[b.table].values(), buf) {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::block::Block;
+use crate::ops::norm::Norm;
 use crate::spec::{FIELD_HALF, Order};
 use crate::split::Product;
 
@@ -26,8 +27,9 @@ impl Limbs {
     /// The limbs of `product` in `block`.
     #[must_use]
     pub fn of(block: &Block, order: Order, product: Product) -> Self {
-        let (mut l1, mut x_max) = (0, 0);
         let matrices = product.matrices(block);
+        let norm = feeding_norm(block, order, product);
+        let (mut l1, mut x_max, mut normed) = (0, 0, 0);
         for (_, l, max) in block.linears(order) {
             if !matrices.iter().any(|m| std::ptr::eq(*m, l)) {
                 continue;
@@ -35,7 +37,11 @@ impl Limbs {
             x_max = x_max.max(max);
             for row in l.weight.chunks_exact(l.cols.max(1)) {
                 l1 = l1.max(row.iter().map(|&w| i64::from(w).abs()).sum());
+                normed = normed.max(norm.map_or(i64::MAX, |norm| norm_bound(norm, row)));
             }
+        }
+        if normed <= FIELD_HALF {
+            return Self::ONE;
         }
         Self::for_norm(l1, x_max)
     }
@@ -88,9 +94,81 @@ impl Limbs {
     }
 }
 
+/// The norm of this block whose outputs are the inputs of `product`.
+fn feeding_norm(block: &Block, order: Order, product: Product) -> Option<&Norm> {
+    match (product, order) {
+        (Product::Qkv, Order::Pre) | (Product::Ffn, Order::Post) => Some(&block.attn_norm),
+        (Product::Ffn, Order::Pre) => Some(&block.ffn_norm),
+        (Product::Qkv, Order::Post) | (Product::Output | Product::Down, _) => None,
+    }
+}
+
+/// The largest magnitude of `Σ w[j]·y[j]` for any outputs `y` of `norm`.
+///
+/// `|y[j]| ≤ |u[j]|·r·|g[j]| / (2^m − 1) + 1/2 + |b[j]|`, and `r·‖u‖ ≤ 2^k`, so by Cauchy and Schwarz the
+/// sum is at most `‖w∘g‖·2^k / (2^m − 1) + Σ |w[j]|·(1/2 + |b[j]|)`. The factor is largest at k = 16.
+fn norm_bound(norm: &Norm, row: &[i8]) -> i64 {
+    let square = |(&w, &g): (&i8, &i16)| (i64::from(w) * i64::from(g)).unsigned_abs().pow(2);
+    let squares: u64 = row.iter().zip(&norm.gain).map(square).sum();
+    let length = (squares.isqrt() + 1).cast_signed(); // below 2^30
+    let divisor = (1i64 << (16 + norm.shift)) - 1;
+    let offset = |(j, &w): (usize, &i8)| {
+        let b = norm.bias.get(j).map_or(0, |&b| i64::from(b).abs());
+        i64::from(w).abs() * (1 + 2 * b)
+    };
+    let offsets: i64 = row.iter().enumerate().map(offset).sum();
+    ((length << 16) / divisor + 1) + (offsets / 2 + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::norm::NormKind;
+    use crate::testing::Noise;
+
+    #[test]
+    fn no_row_of_a_norm_exceeds_its_bound_and_the_worst_comes_near() {
+        let mut n = Noise(3);
+        for (kind, shift) in [
+            (NormKind::Rms, 3),
+            (NormKind::Layer, 3),
+            (NormKind::Rms, -14),
+            (NormKind::Layer, 4),
+        ] {
+            let dim = 200;
+            let clamp = if shift < 0 { i32::MAX } else { 32_767 };
+            let norm = Norm {
+                kind,
+                gain: (0..dim).map(|_| n.within(2_000) as i16).collect(),
+                bias: (0..if kind == NormKind::Layer { dim } else { 0 })
+                    .map(|_| n.within(3))
+                    .collect(),
+                eps: 3,
+                shift,
+                clamp,
+            };
+            let row: Vec<i8> = (0..dim).map(|_| n.within(127) as i8).collect();
+            let bound = norm_bound(&norm, &row);
+            let sum = |x: &[i32]| {
+                let y = norm.apply(x);
+                let dot = row.iter().zip(y).map(|(&w, y)| i64::from(w) * i64::from(y));
+                dot.sum::<i64>().abs()
+            };
+            let worst = row.iter().zip(&norm.gain);
+            let worst: Vec<i32> = worst.map(|(&w, &g)| i32::from(w) * i32::from(g)).collect();
+            assert!(sum(&worst) <= bound, "{kind:?} {shift}");
+            assert!(sum(&worst) > bound / 10 * 7, "{} {bound}", sum(&worst));
+            for _ in 0..50 {
+                let x: Vec<i32> = (0..dim).map(|_| n.within(1 << 29)).collect();
+                assert!(sum(&x) <= bound);
+            }
+            for x in [0, 1, -7i32] {
+                let mut one = vec![0; dim];
+                one[x.unsigned_abs() as usize] = x;
+                assert!(sum(&one) <= bound);
+            }
+        }
+    }
 
     #[test]
     fn limbs_are_the_widest_whose_sums_fit_the_field() {
