@@ -71,13 +71,11 @@ pub fn without_base(view: &View, truth: &[u32], known: &[usize]) -> Vec<Option<u
     rows.iter().map(|row| seen.get(row).copied()).collect()
 }
 
-/// As [`without_base`], but the nearest known row names every row: what a share, which never comes
-/// twice, gives.
+/// Names each row of `later` by the nearest row of `earlier`, whose tokens are all known.
 #[must_use]
-pub fn nearest_known(view: &View, truth: &[u32], known: &[usize]) -> Vec<Option<u32>> {
-    let rows: Vec<&[i32]> = view.rows().map(|(_, _, row)| row).collect();
-    let table = known.iter().flat_map(|&i| rows[i].iter().copied());
-    let table = Dictionary::new(table.collect(), view.dim, Feature::Plain);
-    let nearest = |row: &&[i32]| table.nearest(row).map(|i| truth[known[i as usize]]);
-    rows.iter().map(nearest).collect()
+pub fn nearest_known(earlier: &View, tokens: &[u32], later: &View) -> Vec<Option<u32>> {
+    let rows = earlier.rows().flat_map(|(_, _, row)| row.iter().copied());
+    let table = Dictionary::new(rows.collect(), earlier.dim, Feature::Plain);
+    let nearest = |row: &[i32]| table.nearest(row).map(|i| tokens[i as usize]);
+    later.rows().map(|(_, _, row)| nearest(row)).collect()
 }
