@@ -6,6 +6,7 @@
 use nesa_field::P;
 
 use crate::dispatch::compiled;
+use crate::level::Level;
 
 /// p as a factor of 64 bits.
 const P64: u64 = P as u64;
@@ -28,12 +29,18 @@ const LIFT: u64 = P64 << 30;
 /// Products below p² of which a sum fits 64 bits.
 const TERMS: usize = 4;
 
+/// Elements of one step of the AVX-512 dot product: four products for each of 8 lanes.
+pub(crate) const DOT_STEP: usize = 8 * TERMS;
+
+/// The sums of the low and of the high 32 bits of products, for each of two dot products.
+pub(crate) type Halves = [[u64; 2]; 2];
+
 /// Elements whose sums of 64 bits stay in the first-level cache.
 const CHUNK: usize = 256;
 
 const _: () = assert!(P.wrapping_mul(NEGATIVE_INVERSE) == u32::MAX);
-const _: () = assert!((P64 - 1).checked_mul((P64 - 1) * TERMS as u64).is_some());
 const _: () = assert!((LIFT as i64) > 1 << 55 && LIFT + (1 << 55) < P_HIGH);
+const _: () = assert!((P64 - 1).checked_mul((P64 - 1) * TERMS as u64).is_some());
 const _: () = assert!(2 * (P64 - 1) * (P64 - 1) < P_HIGH);
 
 /// `x / 2^32` modulo p for `x` below p·2^32.
@@ -49,41 +56,66 @@ fn raised(c: u32) -> u64 {
     u64::from(c) * RADIX % P64
 }
 
-compiled! {
-    /// `[Σ r0[j]·x[j], Σ r1[j]·x[j]]` modulo p: two dot products of elements over one row.
-    ///
-    /// # Panics
-    /// If lengths differ.
-    pub fn field_dot2(r0: &[u32], r1: &[u32], x: &[u32]) -> [u32; 2] = dot2_body;
-}
-
-#[inline(always)]
-fn dot2_body(r0: &[u32], r1: &[u32], x: &[u32]) -> [u32; 2] {
+/// `[Σ r0[j]·x[j], Σ r1[j]·x[j]]` modulo p: two dot products of elements over one row.
+///
+/// # Panics
+/// If lengths differ.
+#[must_use]
+pub fn field_dot2(level: Level, r0: &[u32], r1: &[u32], x: &[u32]) -> [u32; 2] {
     assert!(
         r0.len() == x.len() && r1.len() == x.len(),
         "both vectors are as long as the row"
     );
+    let done = if level.or_best() == Level::Avx512 {
+        x.len() / DOT_STEP * DOT_STEP
+    } else {
+        0
+    };
+    let [(r0, r0_rest), (r1, r1_rest), (x, x_rest)] = [r0, r1, x].map(|row| row.split_at(done));
+    let mut sums = dot2_plain(level, r0_rest, r1_rest, x_rest);
+    #[cfg(target_arch = "x86_64")]
+    if done > 0 {
+        // SAFETY: `or_best` only returned a level that the processor runs; the rows are equally long.
+        let more = unsafe { crate::avx512::field::dot2(r0, r1, x) };
+        for (sum, more) in sums.as_flattened_mut().iter_mut().zip(more.as_flattened()) {
+            *sum += more;
+        }
+    }
+    sums.map(|[low, high]| ((low % P64 + high % P64 * RADIX) % P64) as u32)
+}
+
+compiled! {
+    /// The dot products as [`Halves`].
+    fn dot2_plain(r0: &[u32], r1: &[u32], x: &[u32]) -> Halves = dot2_body;
+}
+
+#[inline(always)]
+fn dot2_body(r0: &[u32], r1: &[u32], x: &[u32]) -> Halves {
     // Four quarters side by side: four products are one sum of 64 bits.
     let quarter = x.len() / TERMS;
-    let mut sums = [[0u64; 2]; 2]; // low and high halves
-    let x_parts = parts(x, quarter);
-    for (r, [low, high]) in [r0, r1].into_iter().zip(&mut sums) {
-        let r_parts = parts(r, quarter);
-        for j in 0..quarter {
-            let mut sum = 0;
-            for part in 0..TERMS {
-                sum += u64::from(r_parts[part][j]) * u64::from(x_parts[part][j]);
-            }
-            *low += sum & 0xffff_ffff;
-            *high += sum >> 32;
+    let [r0_parts, r1_parts, x_parts] = [r0, r1, x].map(|row| parts(row, quarter));
+    let mut sums = Halves::default();
+    let [[low0, high0], [low1, high1]] = &mut sums;
+    for j in 0..quarter {
+        let (mut sum0, mut sum1) = (0, 0);
+        for part in 0..TERMS {
+            let x = u64::from(x_parts[part][j]);
+            sum0 += u64::from(r0_parts[part][j]) * x;
+            sum1 += u64::from(r1_parts[part][j]) * x;
         }
+        *low0 += sum0 & 0xffff_ffff;
+        *high0 += sum0 >> 32;
+        *low1 += sum1 & 0xffff_ffff;
+        *high1 += sum1 >> 32;
+    }
+    for (r, [low, high]) in [r0, r1].into_iter().zip(&mut sums) {
         for (r, x) in r.iter().zip(x).skip(TERMS * quarter) {
             let product = u64::from(*r) * u64::from(*x);
             *low += product & 0xffff_ffff;
             *high += product >> 32;
         }
     }
-    sums.map(|[low, high]| ((low % P64 + high % P64 * RADIX) % P64) as u32)
+    sums
 }
 
 /// The first [`TERMS`] runs of `len` values.

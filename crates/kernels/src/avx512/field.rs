@@ -4,6 +4,8 @@ use std::arch::x86_64::*;
 
 use nesa_field::P;
 
+use crate::field::{DOT_STEP, Halves};
+
 /// Blocks that are computed at once, and the words of one.
 const LANES: usize = 16;
 
@@ -140,4 +142,45 @@ unsafe fn keep(blocks: &State, out: *mut u32) -> usize {
         kept += below.count_ones() as usize;
     }
     kept
+}
+
+/// Two dot products over one row of whole steps.
+///
+/// # Safety
+/// The processor must run AVX-512 F; the three rows are equally long and of elements.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+pub(crate) unsafe fn dot2(r0: &[u32], r1: &[u32], row: &[u32]) -> Halves {
+    let mask = _mm512_set1_epi64(0xffff_ffff);
+    let mut sums = [[_mm512_setzero_si512(); 2]; 2];
+    let rows = r0.as_chunks::<DOT_STEP>().0.iter();
+    let rows = rows.zip(r1.as_chunks::<DOT_STEP>().0);
+    for ((r0, r1), x) in rows.zip(row.as_chunks::<DOT_STEP>().0) {
+        let x = quarters(x);
+        for (r, [low, high]) in [quarters(r0), quarters(r1)].iter().zip(&mut sums) {
+            // Four products below p² fit 64 bits; the multiplication reads low halves alone.
+            let first =
+                _mm512_add_epi64(_mm512_mul_epu32(r[0], x[0]), _mm512_mul_epu32(r[1], x[1]));
+            let second =
+                _mm512_add_epi64(_mm512_mul_epu32(r[2], x[2]), _mm512_mul_epu32(r[3], x[3]));
+            let sum = _mm512_add_epi64(first, second);
+            *low = _mm512_add_epi64(*low, _mm512_and_si512(sum, mask));
+            *high = _mm512_add_epi64(*high, _mm512_srli_epi64::<32>(sum));
+        }
+    }
+    let total = |half| _mm512_reduce_add_epi64(half).cast_unsigned();
+    sums.map(|halves| halves.map(total))
+}
+
+/// The elements as low halves of 64-bit lanes; what the high halves are does not matter.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn quarters(x: &[u32; DOT_STEP]) -> [__m512i; 4] {
+    // SAFETY: `x` is two vectors of 64 bytes.
+    let (a, b) = unsafe {
+        (
+            _mm512_loadu_epi32(x.as_ptr().cast()),
+            _mm512_loadu_epi32(x.as_ptr().add(DOT_STEP / 2).cast()),
+        )
+    };
+    [a, _mm512_srli_epi64::<32>(a), b, _mm512_srli_epi64::<32>(b)]
 }
