@@ -39,12 +39,15 @@ pub fn with_base(
     let mut order: Vec<usize> = (0..rows.len()).collect();
     let free = base.rows_know_no_position();
     let position = |i: usize| if free { 0 } else { rows[i].0 };
+    let lengths = rows.iter().map(|(_, row)| inner(row, row) as f64);
+    let mean = lengths.sum::<f64>() / rows.len().max(1) as f64;
     order.sort_by_key(|&i| position(i));
     for at_one in order.chunk_by(|a, b| position(*a) == position(*b)) {
         let table = Table::new(base, view, position(at_one[0]), &known)?;
         for &i in at_one {
             let products = anchors.iter().map(|&a| inner(rows[i].1, rows[a].1));
-            out[i] = table.named(inner(rows[i].1, rows[i].1), &products.collect::<Vec<_>>());
+            let length = inner(rows[i].1, rows[i].1);
+            out[i] = table.named(length, &products.collect::<Vec<_>>(), mean);
         }
     }
     Ok(out)
@@ -54,6 +57,7 @@ pub fn with_base(
 struct Table {
     exact: HashMap<(i128, Vec<i128>), u32>,
     by_length: Vec<(i128, u32)>,
+    mean: f64,
 }
 
 impl Table {
@@ -72,13 +76,22 @@ impl Table {
             by_length.push((length, id));
         }
         by_length.sort_unstable();
-        Ok(Self { exact, by_length })
+        let sum: f64 = by_length.iter().map(|e| e.0 as f64).sum();
+        let mean = sum / by_length.len().max(1) as f64;
+        Ok(Self {
+            exact,
+            by_length,
+            mean,
+        })
     }
 
-    fn named(&self, length: i128, products: &[i128]) -> Option<u32> {
+    /// `mean` is the mean squared length of all rows seen: lengths that no token has are compared on
+    /// the scale of the table.
+    fn named(&self, length: i128, products: &[i128], mean: f64) -> Option<u32> {
         if let Some(found) = self.exact.get(&(length, products.to_vec())) {
             return Some(*found);
         }
+        let length = (length as f64 * self.mean / mean.max(1.0)) as i128;
         let at = self.by_length.partition_point(|e| e.0 < length);
         let near = [at.checked_sub(1), Some(at)].into_iter().flatten();
         let near = near.filter_map(|i| self.by_length.get(i));

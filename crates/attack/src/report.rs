@@ -121,7 +121,7 @@ pub fn examine(
             let terms = pairs.map(|(s, x)| i64::from(nesa_field::centred(*s)) * i64::from(*x));
             terms.map(i128::from).sum::<i128>() > 0
         };
-        let sessions = effort.deviations * 4;
+        let sessions = effort.deviations * 100;
         aborts = Some(selective_abort(
             [&first, &second],
             &like_first,

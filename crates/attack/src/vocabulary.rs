@@ -46,7 +46,12 @@ pub struct Dictionary {
     feature: Feature,
     rows: Vec<i32>,
     exact: HashMap<Vec<i32>, u32>,
+    /// Mean of the rows' sums of magnitudes.
+    scale: f64,
 }
+
+/// Rows larger than the mean by more than this are brought to its scale before they are compared.
+const LARGE: f64 = 8.0;
 
 /// Σ |a − b|.
 #[must_use]
@@ -66,7 +71,9 @@ impl Dictionary {
             feature.apply(row);
             exact.entry(row.to_vec()).or_insert(i as u32);
         }
+        let sum: f64 = rows.iter().map(|v| f64::from(*v).abs()).sum();
         Self {
+            scale: sum / (rows.len() / dim).max(1) as f64,
             dim,
             feature,
             rows,
@@ -81,6 +88,14 @@ impl Dictionary {
         if let Some(found) = self.exact.get(&row) {
             return Some(*found);
         }
+        // What fits no scale, as a share, would meet the largest entry whatever it says.
+        let size: f64 = row.iter().map(|v| f64::from(*v).abs()).sum();
+        let row = if size > LARGE * self.scale {
+            let to = |v: &i32| (f64::from(*v) * self.scale / size) as i32;
+            row.iter().map(to).collect()
+        } else {
+            row
+        };
         let rows = self.rows.chunks_exact(self.dim);
         let distances = (0u32..).zip(rows.map(|r| l1(r, &row)));
         distances.min_by_key(|(_, d)| *d).map(|(i, _)| i)

@@ -99,15 +99,55 @@ fn summary(out: &mut String, f: &Findings, tests: usize) {
     );
 }
 
+/// Measurements that must be at chance, of the same attack and scheme, in one line.
 fn attacks(out: &mut String, f: &Findings, tests: usize) {
-    out.push_str("Every measurement:\n\n| tier | party | attack | needs weights | recovered | rate | shuffled guesses | bound of chance | control | must be |\n|---|---|---|---|--:|--:|--:|--:|--:|---|\n");
-    for r in &f.rows {
-        let _ = writeln!(out, "{}", row(r, tests));
+    out.push_str("Measurements on `open` and `ee`, and on coalitions that are too large:\n\n");
+    out.push_str("| tier | party | attack | needs weights | recovered | rate | shuffled guesses | control | must be |\n|---|---|---|---|--:|--:|--:|--:|---|\n");
+    for r in f.rows.iter().filter(|r| r.expect != Expect::Chance) {
+        let _ = writeln!(out, "{}", row(r));
+    }
+    out.push_str("\nMeasurements on at most t holders of `hss`, the worst over all parties (each alone, all coalitions of t):\n\n");
+    out.push_str("| tier | attack | needs weights | parties | most recovered | rate | shuffled guesses | bound of chance | above it | control |\n|---|---|---|--:|--:|--:|--:|--:|--:|--:|\n");
+    let mut groups: Vec<Vec<&Row>> = Vec::new();
+    for r in f.rows.iter().filter(|r| r.expect == Expect::Chance) {
+        let same = |g: &&mut Vec<&Row>| {
+            g[0].tier == r.tier && g[0].attack == r.attack && g[0].how == r.how
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(r),
+            None => groups.push(vec![r]),
+        }
+    }
+    for group in &groups {
+        let over = |r: &&&Row| r.score.recovered as f64 - r.score.chance_bound(tests) as f64;
+        let Some(r) = group.iter().max_by(|a, b| over(a).total_cmp(&over(b))) else {
+            continue;
+        };
+        let (s, above) = (
+            &r.score,
+            group.iter().filter(|r| !r.score.is_chance(tests)).count(),
+        );
+        let _ = writeln!(
+            out,
+            "| {} | {} {} | {} | {} | {} of {} | {} | {:.1} ± {:.1} | {} | {above} | {} |",
+            r.tier,
+            r.attack,
+            r.how,
+            weights(r.weights),
+            group.len(),
+            s.recovered,
+            s.total,
+            rate(s),
+            s.baseline,
+            s.sd,
+            s.chance_bound(tests),
+            r.control.map_or("–".to_owned(), percent),
+        );
     }
     out.push('\n');
 }
 
-fn row(r: &Row, tests: usize) -> String {
+fn row(r: &Row) -> String {
     let s = &r.score;
     let expect = match r.expect {
         Expect::Broken => format!("≥ {:.0} %", 100.0 * BROKEN),
@@ -115,7 +155,7 @@ fn row(r: &Row, tests: usize) -> String {
         Expect::Reported => "–".to_owned(),
     };
     format!(
-        "| {} | {} | {} {} | {} | {} of {} | {} | {:.1} ± {:.1} | {} | {} | {expect} |",
+        "| {} | {} | {} {} | {} | {} of {} | {} | {:.1} ± {:.1} | {} | {expect} |",
         r.tier,
         r.party,
         r.attack,
@@ -126,7 +166,6 @@ fn row(r: &Row, tests: usize) -> String {
         rate(s),
         s.baseline,
         s.sd,
-        s.chance_bound(tests),
         r.control.map_or("–".to_owned(), percent),
     )
 }
