@@ -1,6 +1,6 @@
 //! Run an exact integer model: one definition per operator, a scalar specification and a fast twin.
 //!
-//! A model is a deterministic integer function (`docs/spec/intspec.md`). [`reference`] is the
+//! A model is a deterministic integer function (`docs/spec/intspec.md`). [`mod@reference`] is the
 //! specification, written for reading; [`engine`] computes the same bits fast. Data flows one way:
 //!
 //! ```text
