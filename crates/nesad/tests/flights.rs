@@ -48,9 +48,11 @@ fn cpu() -> BTreeMap<String, f64> {
 }
 
 /// Mean time of `f` in µs.
-fn time(n: u32, mut f: impl FnMut()) -> f64 {
+fn time<T>(n: u32, mut f: impl FnMut() -> T) -> f64 {
     let started = Instant::now();
-    (0..n).for_each(|_| f());
+    for _ in 0..n {
+        std::hint::black_box(f());
+    }
     started.elapsed().as_secs_f64() * 1e6 / f64::from(n)
 }
 
@@ -66,11 +68,9 @@ fn parts(model: &Model, rows: usize) {
     for product in Product::ALL {
         let (outputs, cols) = shard.product(0, product).unwrap();
         let share = elements(rows * cols);
-        let multiply = time(300, || {
-            drop(engine.multiply(&shard, 0, product, &share).unwrap())
-        });
+        let multiply = time(300, || engine.multiply(&shard, 0, product, &share));
         let answer = elements(rows * outputs);
-        let hash = time(1000, || drop(answer_digest(&answer)));
+        let hash = time(1000, || answer_digest(&answer));
         let m = Message::Shares {
             flight: 1,
             layer: 0,
@@ -79,16 +79,16 @@ fn parts(model: &Model, rows: usize) {
             share: Share::Values(share),
         };
         let payload = m.payload();
-        let encode = time(1000, || drop(m.payload()));
-        let decode = time(1000, || drop(Message::decode(3, &payload).unwrap()));
+        let encode = time(1000, || m.payload());
+        let decode = time(1000, || Message::decode(3, &payload));
         println!(
             "{product:?} x{rows}: multiply {multiply:.1} us, hash of the answer {hash:.1}, encode {encode:.1}, decode {decode:.1}"
         );
     }
     let key = identity(3);
     let namespace = nesa_net::Namespace::new(nesa_proof::statement::SIGN_NAMESPACE);
-    let sign = time(1000, || drop(key.sign(namespace, &[1; 32])));
-    let seed = time(1000, || drop(nesa_field::uniform(&[5; 32], rows * 576)));
+    let sign = time(1000, || key.sign(namespace, &[1; 32]));
+    let seed = time(1000, || nesa_field::uniform(&[5; 32], rows * 576));
     println!("sign {sign:.1} us, expand a seed of {rows} rows {seed:.1}");
 }
 
@@ -96,7 +96,7 @@ fn parts(model: &Model, rows: usize) {
 #[ignore = "a measurement: cargo test --release -p nesa-nesad --test flights -- --ignored --nocapture"]
 fn cost_of_one_flight() {
     let model = model();
-    for rows in [1, 5] {
+    for rows in [1, 5, 256] {
         parts(&model, rows);
     }
     let (tell, ready) = std::sync::mpsc::channel::<Address>();
@@ -144,7 +144,7 @@ async fn measure(at: &Address, model: &Model) {
         .unwrap();
     stream.recv().await.unwrap().unwrap();
     let mut flight = 0;
-    for rows in [1u32, 5] {
+    for rows in [1u32, 5, 256] {
         for product in Product::ALL {
             for seeded in [false, true] {
                 let cols = product.matrices(&model.blocks[0])[0].cols;
@@ -153,10 +153,11 @@ async fn measure(at: &Address, model: &Model) {
                 } else {
                     Share::Values(elements(rows as usize * cols))
                 };
-                let n = 2000;
+                let n = if rows > 99 { 60 } else { 2000 };
                 let mut before = (cpu(), Instant::now());
-                for i in 0..n + 200 {
-                    if i == 200 {
+                let warm = n / 10;
+                for i in 0..n + warm {
+                    if i == warm {
                         before = (cpu(), Instant::now());
                     }
                     flight += 1;
@@ -185,8 +186,9 @@ async fn measure(at: &Address, model: &Model) {
                 };
                 let kind = if seeded { "seed" } else { "values" };
                 println!(
-                    "{product:?} x{rows} {kind}: {wall:.0} us round trip, CPU node {:.0}, client {:.0}",
+                    "{product:?} x{rows} {kind}: {wall:.0} us round trip, CPU node {:.0}, thread {:.0}, client {:.0}",
                     spent("node"),
+                    spent("nesad-shares"),
                     spent("client")
                 );
             }

@@ -91,7 +91,8 @@ pub struct NetConfig {
     pub initial_rtt_us: u64,
     /// Bytes in flight before the first acknowledgement: one frame of a decode step and more.
     pub initial_window_bytes: u64,
-    /// Largest UDP payload that path discovery tries, in bytes.
+    /// Largest UDP payload that path discovery tries, in bytes. Endpoints on a loopback address use
+    /// the largest that UDP has. Up to 6,550 the kernel takes ten datagrams in one call.
     pub udp_payload_bytes_max: u16,
 }
 
@@ -135,7 +136,7 @@ impl NetConfig {
             port_watch_ms: 250,
             initial_rtt_us: 2_000,
             initial_window_bytes: 1 << 20,
-            udp_payload_bytes_max: 8_952,
+            udp_payload_bytes_max: 6_550,
             ..Self::recommended()
         }
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -68,12 +68,15 @@ impl Quic {
     pub fn bind(
         identity: Identity,
         address: &Address,
-        config: NetConfig,
+        mut config: NetConfig,
     ) -> Result<Self, NetError> {
         let wanted = address.socket().ok_or_else(|| NetError::AddressInvalid {
             text: address.to_string(),
             reason: "listening needs an IP address",
         })?;
+        if wanted.ip().is_loopback() {
+            config.udp_payload_bytes_max = UDP_BYTES_MAX;
+        }
         let socket = std::net::UdpSocket::bind(wanted).map_err(|e| match e.kind() {
             ErrorKind::AddrInUse => NetError::AddressInUse {
                 address: address.clone(),
@@ -242,6 +245,15 @@ impl Transport for Quic {
     }
 }
 
+/// Datagrams that the QUIC implementation hands to the kernel at once.
+const GSO_SEGMENTS_MAX: usize = 10;
+
+/// Most bytes of UDP payload that the kernel takes at once.
+const UDP_BYTES_MAX: u16 = 65_507;
+
+/// Packets that the peer may receive before it must acknowledge.
+const ACK_EVERY: u32 = 10;
+
 /// The smallest datagram that QUIC works with.
 const UDP_PAYLOAD_BYTES_MIN: u16 = 1200;
 
@@ -255,7 +267,13 @@ fn transport_config(config: &NetConfig) -> Result<TransportConfig, NetError> {
     mtu.upper_bound(config.udp_payload_bytes_max.max(UDP_PAYLOAD_BYTES_MIN));
     let mut congestion = quinn::congestion::CubicConfig::default();
     congestion.initial_window(config.initial_window_bytes);
+    // The kernel takes 64 KiB at once: a train of datagrams beyond that would be dropped whole.
+    let train = GSO_SEGMENTS_MAX * usize::from(config.udp_payload_bytes_max);
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY));
     let mut t = TransportConfig::default();
+    t.enable_segmentation_offload(train <= usize::from(UDP_BYTES_MAX))
+        .ack_frequency_config(Some(acks));
     t.congestion_controller_factory(Arc::new(congestion));
     t.max_concurrent_bidi_streams(VarInt::from_u32(config.stranger_streams_max))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
