@@ -1,7 +1,7 @@
 //! Prints what shares cost a client per token of a 135M-parameter model: dealing, checking and putting
 //! together, and what making the checks of the model costs once.
 //!
-//! `cargo run --release -p nesa-privacy --example shares [t n]`. Wall clock of one thread.
+//! `cargo run --release -p nesa-privacy --example shares [t n positions]`. Wall clock of one thread.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse());
     let t = numbers.next().transpose()?.unwrap_or(1);
     let scheme = Scheme::new(t, numbers.next().transpose()?.unwrap_or(t + 1))?;
+    let positions: usize = numbers.next().transpose()?.unwrap_or(1);
     let points: Vec<u8> = (1..=scheme.n() as u8).collect();
     let level = Level::detect();
 
@@ -40,13 +41,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut dealer = Dealer::new([3; 32]);
     let mut best = [Duration::MAX; 3];
-    for round in 0..60 {
+    for round in 0..60.min(4 + 100 / positions) {
         let mut spent = [Duration::ZERO; 3];
         for layer in 0..LAYERS {
             for product in Product::ALL {
                 let check = checks.get(layer, product).ok_or("a check is missing")?;
-                let n = limbs(product);
-                let inputs = vec![round - 30; n * check.cols()];
+                let n = positions * limbs(product);
+                let inputs = vec![round as i32 - 30; n * check.cols()];
                 let start = Instant::now();
                 let flight = dealer.deal(level, scheme.t(), &points, black_box(&inputs))?;
                 spent[0] += start.elapsed();
@@ -72,7 +73,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             *best = spent.min(*best);
         }
     }
-    let [deal, check, join] = best.map(|time| time.as_secs_f64() * 1e3);
+    let [deal, check, join] = best.map(|time| time.as_secs_f64() * 1e3 / positions as f64);
     println!(
         "{scheme} per token at {level}: dealing {deal:.3} ms, checking {check:.3} ms, putting together {join:.3} ms"
     );

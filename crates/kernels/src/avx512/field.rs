@@ -167,8 +167,15 @@ pub(crate) unsafe fn dot2(r0: &[u32], r1: &[u32], row: &[u32]) -> Halves {
             *high = _mm512_add_epi64(*high, _mm512_srli_epi64::<32>(sum));
         }
     }
-    let total = |half| _mm512_reduce_add_epi64(half).cast_unsigned();
-    sums.map(|halves| halves.map(total))
+    let mut totals = Halves::default();
+    for (total, half) in totals
+        .as_flattened_mut()
+        .iter_mut()
+        .zip(sums.as_flattened())
+    {
+        *total = _mm512_reduce_add_epi64(*half).cast_unsigned();
+    }
+    totals
 }
 
 /// The elements as low halves of 64-bit lanes; what the high halves are does not matter.
