@@ -12,7 +12,8 @@
 //!
 //! A packet waits until the line is free, takes `(payload + 28) · 8 / rate` to be sent (28 bytes are the
 //! headers of IPv4 and UDP), then travels half the round-trip time. One that would wait for longer
-//! than the queue holds is dropped, as a router does. With an idle line the round trip is
+//! than the queue holds is dropped, as a router does, and so is one that exceeds 1500 bytes with its
+//! headers: ends that would send larger ones must find out. With an idle line the round trip is
 //! [`Profile::rtt`] and the time to send the packets both ways. What the nodes say to each other,
 //! and discovery at other addresses, does not cross the link.
 
@@ -31,13 +32,15 @@ use serde_json::{Value, json};
 
 /// Bytes of the headers of IPv4 and UDP around a payload.
 pub(crate) const HEADERS: usize = 28;
+/// Largest UDP payload that passes.
+const PAYLOAD_MAX: usize = 1500 - HEADERS;
 /// Longest wait in the queue, at the line's rate.
 const QUEUE: Duration = Duration::from_millis(200);
 /// Least bytes that a queue holds.
 const QUEUE_BYTES_MIN: u64 = 128 << 10;
 /// Most client addresses per relay.
 const CLIENTS_MAX: usize = 64;
-/// Largest UDP payload.
+/// Largest UDP payload that a socket gives.
 const PACKET_BYTES_MAX: usize = 65_535;
 /// What the kernel is asked to hold for a relay that has not read yet.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
@@ -117,6 +120,7 @@ struct Pipe {
     packets: AtomicU64,
     bytes: AtomicU64,
     dropped: AtomicU64,
+    too_large: AtomicU64,
 }
 
 impl Pipe {
@@ -132,6 +136,7 @@ impl Pipe {
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            too_large: AtomicU64::new(0),
         }
     }
 
@@ -141,6 +146,10 @@ impl Pipe {
 
     /// Takes a packet, or drops it.
     fn send(&self, from: &Arc<UdpSocket>, to: Option<SocketAddr>, payload: &[u8]) {
+        if payload.len() > PAYLOAD_MAX {
+            self.too_large.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let mut state = self.state();
         let Some(due) = state.0.admit(Instant::now(), payload.len()) else {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -195,6 +204,7 @@ impl Pipe {
             "packets": of(&self.packets),
             "bytes": of(&self.bytes),
             "dropped": of(&self.dropped),
+            "too_large": of(&self.too_large),
         })
     }
 }
@@ -251,7 +261,7 @@ impl Access {
         Ok(address)
     }
 
-    /// Packets, payload bytes and drops so far, per direction.
+    /// Packets, payload bytes and losses so far, per direction.
     pub(crate) fn counts(&self) -> Value {
         json!({"up": self.up.counts(), "down": self.down.counts()})
     }
@@ -429,6 +439,7 @@ mod tests {
         let access = Access::new(test_profile());
         let relay = access.relay(node).expect("a relay");
         let client = socket().expect("a socket");
+        client.send_to(&[0; 1473], relay).expect("sent");
         // The queue holds 128 KiB, and a few leave meanwhile.
         for _ in 0..200 {
             client.send_to(&[0; 972], relay).expect("sent");
@@ -439,6 +450,7 @@ mod tests {
         let counts = access.counts();
         assert_eq!(counts["up"]["packets"], came);
         assert_eq!(counts["up"]["dropped"], 200 - came);
+        assert_eq!(counts["up"]["too_large"], 1);
         assert!((130..=170).contains(&came), "{came}");
     }
 }

@@ -151,6 +151,18 @@ impl Up {
         })
     }
 
+    /// The text of an answer sampled under `seed`; greedy under seed 0.
+    pub(crate) fn sample(&self, question: &str, tokens: usize, seed: u64) -> Result<String> {
+        let mut body = body(question, tokens, false);
+        body["temperature"] = json!(if seed == 0 { 0.0 } else { 0.8 });
+        body["seed"] = json!(seed);
+        let (status, text) = self.post(&body)?;
+        ensure!(status == 200, "the endpoint answers {status}: {text}");
+        let v: Value = serde_json::from_str(&text).context("the endpoint's answer")?;
+        let content = v["choices"][0]["message"]["content"].as_str();
+        Ok(content.unwrap_or_default().to_owned())
+    }
+
     /// Asks for a streamed answer; whether it came to its regular end.
     pub(crate) fn stream(&self, question: &str, tokens: usize) -> Result<bool> {
         let (status, text) = self.post(&body(question, tokens, true))?;

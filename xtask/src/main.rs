@@ -11,6 +11,8 @@
 //! cargo xtask bench mpc [--json]       `hss` against SecretFlow SPU, per token and per embedding
 //! cargo xtask check big [--json]       1.1 B parameters over nodes that cannot hold them
 //! cargo xtask check hosts [--json]     nodes in two network namespaces (needs root)
+//! cargo xtask check hss [--json]       the same tokens as `open`, real nodes that lie or die
+//! cargo xtask leakage [--check | --full HOME]    what every attack gets from every tier, into LEAKAGE.md
 //! cargo xtask demo    a real model through real node processes, then its receipt verified
 //! ```
 
@@ -21,7 +23,9 @@ mod bench_hss;
 mod bench_mpc;
 mod check_big;
 mod check_hosts;
+mod check_hss;
 mod demo;
+mod leakage;
 mod link;
 mod link_probe;
 mod live;
@@ -51,9 +55,11 @@ fn main() -> Result<()> {
         ["bench", "mpc", options @ ..] => bench_mpc::run(options),
         ["check", "big", options @ ..] => check_big::run(options.contains(&"--json")),
         ["check", "hosts", options @ ..] => check_hosts::run(options.contains(&"--json")),
+        ["check", "hss", options @ ..] => check_hss::run(options.contains(&"--json")),
+        ["leakage", options @ ..] => leakage::run(options),
         ["demo"] => demo::run(),
         _ => bail!(
-            "usage: cargo xtask test | tidy | fuzz N | demo | bench engine|ee|hops|hss|mpc | check big|hosts"
+            "usage: cargo xtask test | tidy | fuzz N | demo | leakage | bench engine|ee|hops|hss|mpc | check big|hosts|hss"
         ),
     }
 }
