@@ -199,6 +199,7 @@ impl<'a> Evidence<'a> {
         Bundle {
             inference,
             hops: self.hops,
+            holders: nesa_proof::Holding::default(),
             nonce: self.route.nonce,
             cells: self.cells,
             openings: self.openings,

@@ -4,6 +4,7 @@ use nesa_codec::{Decode, DecodeError, Digest, Encode, Hasher, Reader, Writer, me
 use nesa_model::Sampling;
 use nesa_model::spec::limits;
 
+use crate::holding::Holding;
 use crate::opening::LayerOpening;
 use crate::statement::{SignedHop, is_signed};
 
@@ -12,6 +13,8 @@ pub const BUNDLE_BYTES_MAX: usize = 256 << 20;
 /// Most hops of a session.
 pub const HOPS_MAX: usize = 512;
 const MAGIC: &[u8; 8] = b"nesabnd1";
+/// Marks a bundle with holders of shares; all others keep their first form.
+const MAGIC_SHARED: &[u8; 8] = b"nesabnd2";
 
 /// The inference statement: tokens in, tokens out, under which model and tier.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +23,7 @@ pub struct Inference {
     pub model: Digest,
     /// Digest of the integer semantics.
     pub spec: Digest,
-    /// Privacy tier: `open` or `ee`.
+    /// Privacy tier: `open`, `ee` or `hss`.
     pub privacy: String,
     /// Machine-readable leakage statement (JSON).
     pub leakage: String,
@@ -36,7 +39,7 @@ pub struct Inference {
     pub rows: Vec<Vec<i32>>,
     /// Digests of all rows that the last hop put out, by position.
     pub output_rows: Vec<Digest>,
-    /// Names that the operators gave themselves, one per hop.
+    /// Names that the operators gave themselves, one per hop or holder.
     pub operators: Vec<String>,
 }
 
@@ -47,6 +50,8 @@ pub struct Bundle {
     pub inference: Inference,
     /// What each hop states, in order.
     pub hops: Vec<SignedHop>,
+    /// The holders of shares, under `hss`; there are no hops then.
+    pub holders: Holding,
     /// The revealed challenge nonce.
     pub nonce: Digest,
     /// Cells drawn for opening; 0 at level `receipt`.
@@ -111,9 +116,13 @@ impl Bundle {
     }
 
     fn encode_body(&self, w: &mut Writer) {
-        w.raw(MAGIC);
+        let shared = !self.holders.is_empty();
+        w.raw(if shared { MAGIC_SHARED } else { MAGIC });
         self.inference.encode(w);
         w.seq(&self.hops);
+        if shared {
+            self.holders.encode(w);
+        }
         w.digest(&self.nonce);
         w.u64(self.cells);
         w.seq(&self.openings);
@@ -208,12 +217,19 @@ impl Decode for Bundle {
                 max: BUNDLE_BYTES_MAX,
             });
         }
-        if r.raw(MAGIC.len())? != MAGIC {
-            return Err(DecodeError::Invalid("not a receipt bundle of this version"));
-        }
+        let shared = match r.raw(MAGIC.len())? {
+            magic if magic == MAGIC => false,
+            magic if magic == MAGIC_SHARED => true,
+            _ => return Err(DecodeError::Invalid("not a receipt bundle of this version")),
+        };
         let bundle = Self {
             inference: Inference::decode(r)?,
             hops: r.seq(HOPS_MAX)?,
+            holders: if shared {
+                Holding::decode(r)?
+            } else {
+                Holding::default()
+            },
             nonce: r.digest()?,
             cells: r.u64()?,
             openings: r.seq(limits::LAYERS)?,

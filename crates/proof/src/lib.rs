@@ -15,6 +15,7 @@
 
 pub mod bundle;
 pub mod challenge;
+pub mod holding;
 pub mod opening;
 pub mod share;
 pub mod statement;
@@ -22,6 +23,7 @@ pub mod trace;
 pub mod verify;
 
 pub use bundle::{Bundle, Inference};
+pub use holding::Holding;
 pub use opening::LayerOpening;
 pub use share::{AnswerStatement, HolderStatement, Share, SignedHolder};
 pub use statement::{HopStatement, SignedHop};

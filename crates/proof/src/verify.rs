@@ -8,9 +8,9 @@ use nesa_model::spec::{QK_MAX, RESIDUAL_MAX, Shape, V_MAX};
 use nesa_model::{Engine, KvCache, Shard};
 
 use crate::bundle::{Bundle, HOPS_MAX};
-use crate::challenge;
 use crate::opening::LayerOpening;
 use crate::statement::SignedHop;
+use crate::{challenge, holding};
 
 /// A level of evidence, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +95,30 @@ pub enum Violation {
         /// The row that differs.
         what: &'static str,
     },
+    /// A holder's signature does not cover its statement.
+    #[error("holder {holder}: the signature does not match the statement")]
+    HolderSignature {
+        /// The holder, counted from 0.
+        holder: usize,
+    },
+    /// A holder's statement does not belong to the others.
+    #[error("holder {holder}: {what} does not match the session")]
+    Holder {
+        /// The holder, counted from 0.
+        holder: usize,
+        /// What differs.
+        what: &'static str,
+    },
+    /// A block was held at too few points.
+    #[error("block {layer} was held at {held} points, {needed} make an answer")]
+    Points {
+        /// The block.
+        layer: u32,
+        /// Points stated.
+        held: usize,
+        /// One more than the threshold.
+        needed: usize,
+    },
     /// The rows at the client's end do not match.
     #[error("{0} does not match the statements")]
     Ends(&'static str),
@@ -110,7 +134,7 @@ impl Violation {
             | Self::Cells { hop }
             | Self::Opening { hop, .. }
             | Self::Cell { hop, .. } => Some(*hop),
-            Self::BundleSignature | Self::Coverage { .. } | Self::Ends(_) => None,
+            _ => None,
         }
     }
 }
@@ -314,6 +338,14 @@ pub fn bundle(
 ) -> Result<Verdict, Violation> {
     if !b.is_signed() {
         return Err(Violation::BundleSignature);
+    }
+    if !b.holders.is_empty() || b.inference.privacy == holding::PRIVACY {
+        holding::check(b, shape.map(|s| s.layers as u32))?;
+        return Ok(Verdict {
+            level: Level::Receipt,
+            cells: 0,
+            cells_total: 0,
+        });
     }
     let first = b.hops.first().ok_or(Violation::Coverage {
         covered: 0,

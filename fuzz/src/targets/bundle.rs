@@ -93,6 +93,7 @@ fn seeds() -> Vec<Vec<u8>> {
             operators: vec!["a".into()],
         },
         hops: vec![statement.signed(&|_| [1; 64])],
+        holders: Holding::default(),
         nonce: digest(5),
         cells: 2,
         openings: vec![wire::opening()],
