@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use nesa_codec::Digest;
 use nesa_model::spec::RESIDUAL_MAX;
-use nesa_model::{Engine, Sampler, Sampling};
+use nesa_model::{Engine, Sampling};
 use nesa_proof::trace;
 use nesa_proof::verify::within;
 
 use crate::ClientError;
 use crate::model::ClientModel;
+use crate::reply::Reply;
 use crate::tier::Tier;
 
 /// Flights sent before the answer to the first is back.
@@ -71,19 +72,13 @@ pub struct Ask {
     model: Arc<ClientModel>,
     tier: Tier,
     request: Request,
-    sampler: Sampler,
+    reply: Reply,
     /// Prompt positions not sent yet start here.
     sent: usize,
     /// First positions of flights whose answers are out.
     in_flight: VecDeque<(usize, usize)>,
-    answer: Vec<u32>,
-    /// Tokens already shown: where the last shown piece began, and where it ended.
-    shown: (usize, usize),
-    /// The hidden rows that tokens were sampled from.
-    rows: Vec<Vec<i32>>,
     /// Digests of the hidden rows sent, by position.
     input_rows: Vec<Digest>,
-    finish: Option<Finish>,
 }
 
 impl Ask {
@@ -109,17 +104,13 @@ impl Ask {
             .chunk
             .clamp(1, per_flight.min(nesa_pipeline::wire::FLIGHT_ROWS_MAX));
         Ok(Self {
-            sampler: Sampler::new(request.sampling),
+            reply: Reply::new(Arc::clone(&model), request.sampling, request.max_tokens),
             model,
             tier,
             request,
             sent: 0,
             in_flight: VecDeque::new(),
-            answer: Vec::new(),
-            shown: (0, 0),
-            rows: Vec::new(),
             input_rows: Vec::new(),
-            finish: None,
         })
     }
 
@@ -138,7 +129,7 @@ impl Ask {
     /// The answer's tokens so far.
     #[must_use]
     pub fn answer(&self) -> &[u32] {
-        &self.answer
+        self.reply.answer()
     }
 
     /// The request.
@@ -162,11 +153,11 @@ impl Ask {
     /// Why the answer ended, once it did.
     #[must_use]
     pub fn finish(&self) -> Option<Finish> {
-        self.finish
+        self.reply.finish()
     }
 
     pub(crate) fn rows(&self) -> &[Vec<i32>] {
-        &self.rows
+        self.reply.rows()
     }
 
     pub(crate) fn input_rows(&self) -> &[Digest] {
@@ -244,7 +235,7 @@ impl Ask {
         if first + n < self.request.prompt.len() {
             return Ok(Step::Go(self.send_prompt()?));
         }
-        self.rows.push(row.clone());
+        self.reply.keep(row.clone());
         self.tier.reveal(&mut row)?;
         Ok(Step::Sample(row))
     }
@@ -254,18 +245,12 @@ impl Ask {
     /// # Errors
     /// [`ClientError::Text`] for a token beyond the vocabulary.
     pub fn on_logits(&mut self, logits: &[i32]) -> Result<Vec<Effect>, ClientError> {
-        let token = self.sampler.next(logits);
-        self.answer.push(token);
-        if self.model.is_eos(token) {
-            return self.done(Finish::Stop);
-        }
-        let mut effects = Vec::new();
-        effects.extend(self.text(false)?.map(Effect::Text));
-        if self.answer.len() == self.request.max_tokens {
-            effects.extend(self.done(Finish::Length)?);
-        } else {
-            effects.push(self.flight(&[token])?);
-        }
+        let grown = self.reply.grow(logits)?;
+        let mut effects: Vec<Effect> = grown.text.map(Effect::Text).into_iter().collect();
+        effects.push(match grown.finish {
+            Some(finish) => Effect::Done(finish),
+            None => self.flight(&[grown.token])?,
+        });
         Ok(effects)
     }
 
@@ -273,16 +258,9 @@ impl Ask {
     /// enough. What the caller still holds as [`Effect::Send`] must not be sent.
     pub fn cut(&mut self) {
         self.input_rows
-            .truncate(self.request.prompt.len() + self.answer.len().saturating_sub(1));
+            .truncate(self.request.prompt.len() + self.answer().len().saturating_sub(1));
         self.in_flight.clear();
-        self.finish = Some(Finish::Stop);
-    }
-
-    fn done(&mut self, finish: Finish) -> Result<Vec<Effect>, ClientError> {
-        self.finish = Some(finish);
-        let mut effects: Vec<Effect> = self.text(true)?.map(Effect::Text).into_iter().collect();
-        effects.push(Effect::Done(finish));
-        Ok(effects)
+        self.reply.cut();
     }
 
     /// The answer as text, without the closing token.
@@ -290,30 +268,6 @@ impl Ask {
     /// # Errors
     /// [`ClientError::Text`] for a token beyond the vocabulary.
     pub fn text_so_far(&self) -> Result<String, ClientError> {
-        let shown: Vec<u32> = self
-            .answer
-            .iter()
-            .copied()
-            .filter(|t| !self.model.is_eos(*t))
-            .collect();
-        Ok(self.model.tokenizer.decode(&shown, true)?)
-    }
-
-    /// What became readable since the last call. Unless `all`, an unfinished character is held back.
-    ///
-    /// Only the last shown piece is decoded again, as context: how a token reads may depend on the
-    /// one before.
-    fn text(&mut self, all: bool) -> Result<Option<String>, ClientError> {
-        let closed = self.answer.last().is_some_and(|t| self.model.is_eos(*t));
-        let end = self.answer.len() - usize::from(closed);
-        let (start, shown) = self.shown;
-        let read = |to: usize| self.model.tokenizer.decode(&self.answer[start..to], true);
-        let (before, now) = (read(shown)?, read(end)?);
-        if !all && now.ends_with('\u{fffd}') {
-            return Ok(None);
-        }
-        let new = now.get(before.len()..).unwrap_or_default().to_owned();
-        self.shown = (shown, end);
-        Ok((!new.is_empty()).then_some(new))
+        self.reply.text_so_far()
     }
 }

@@ -11,14 +11,17 @@
 mod ask;
 mod assurance;
 mod evidence;
+pub mod hss;
 mod model;
+mod reply;
 mod tier;
 
 pub use ask::{Ask, Effect, Finish, Request, Step};
 pub use assurance::{Assurance, Cells};
 pub use evidence::{Evidence, Route, reproduce};
+pub use hss::{Padding, Placement, PrivateAsk};
 pub use model::ClientModel;
-pub use tier::{Label, Privacy, Tier, UnknownTier};
+pub use tier::{BelowMinimum, Label, Privacy, Tier, UnknownTier};
 
 use nesa_model::ModelError;
 use nesa_privacy::PrivacyError;
@@ -56,6 +59,26 @@ pub enum ClientError {
     /// A node sent something that does not belong to the session.
     #[error("a node answered out of turn: {0}")]
     OutOfTurn(&'static str),
+    /// Too few holders of shares are left.
+    #[error(
+        "node {node} ({operator}) gave no right answer in time, and {left} of the {needed} that layer {layer} needs are \
+         left; ask again with other nodes, or with more of them (--scheme)"
+    )]
+    Holder {
+        /// Short name of the holder that was excluded last.
+        node: String,
+        /// Who runs it.
+        operator: String,
+        /// The layer.
+        layer: usize,
+        /// Holders left there.
+        left: usize,
+        /// Holders that it needs.
+        needed: usize,
+    },
+    /// Nodes that may not serve one session.
+    #[error(transparent)]
+    Placement(#[from] hss::PlacementError),
     /// The evidence does not hold.
     #[error("verification failed: {0}")]
     Violation(#[from] Violation),

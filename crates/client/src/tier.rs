@@ -8,12 +8,14 @@ use nesa_privacy::RowKey;
 use crate::ClientError;
 
 /// A privacy tier by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Privacy {
     /// Encrypted in transit; nodes see the hidden activations as they are.
     Open,
     /// Rewritten under a deployment key: obfuscated.
     Ee,
+    /// Secret shares over nodes that do not collude: private.
+    Hss,
 }
 
 /// What a tier is worth, as the API says it.
@@ -23,6 +25,8 @@ pub enum Label {
     Open,
     /// Nodes see activations under a secret rewrite; the public base weights undo it.
     Obfuscated,
+    /// Nodes see uniform shares; only more of them than the scheme allows, together, see activations.
+    Private,
 }
 
 /// A tier with what it needs to hide and reveal rows.
@@ -36,8 +40,21 @@ pub enum Tier {
 
 /// The name of no tier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown privacy tier '{0}'; tiers are: open, ee")]
+#[error("unknown privacy tier '{0}'; tiers are: open, ee, hss")]
 pub struct UnknownTier(pub String);
+
+/// A tier below the least one that is accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "privacy {asked} is below the accepted {least}: nothing was sent; use --privacy {least}, or accept less \
+     with --min-privacy {asked}"
+)]
+pub struct BelowMinimum {
+    /// The tier asked for.
+    pub asked: &'static str,
+    /// The least tier accepted.
+    pub least: &'static str,
+}
 
 impl std::fmt::Debug for Tier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -52,6 +69,7 @@ impl FromStr for Privacy {
         match s {
             "open" => Ok(Self::Open),
             "ee" => Ok(Self::Ee),
+            "hss" => Ok(Self::Hss),
             _ => Err(UnknownTier(s.to_owned())),
         }
     }
@@ -64,6 +82,7 @@ impl Privacy {
         match self {
             Self::Open => "open",
             Self::Ee => "ee",
+            Self::Hss => "hss",
         }
     }
 
@@ -73,13 +92,34 @@ impl Privacy {
         match self {
             Self::Open => Label::Open,
             Self::Ee => Label::Obfuscated,
+            Self::Hss => Label::Private,
         }
     }
 
-    /// The leakage statement of a request (JSON, one line): what a node learns.
+    /// Refuses this tier where it is below `least`; it is never raised or lowered silently.
+    ///
+    /// # Errors
+    /// [`BelowMinimum`].
+    pub fn at_least(self, least: Self) -> Result<(), BelowMinimum> {
+        if self >= least {
+            return Ok(());
+        }
+        Err(BelowMinimum {
+            asked: self.name(),
+            least: least.name(),
+        })
+    }
+
+    /// The leakage statement of a request (JSON, one line): what a node learns. That of `hss` has more to
+    /// say, see [`crate::hss::Traffic::leakage`].
     #[must_use]
     pub fn leakage(self, positions: usize) -> String {
         let (label, learns, stops) = match self {
+            Self::Hss => (
+                "private",
+                r#""lengths up to a bucket","timing""#,
+                r#""the network between client and nodes","any nodes that do not collude beyond the scheme""#,
+            ),
             Self::Open => (
                 "open",
                 r#""hidden activations, from which the prompt can be inverted","lengths","timing""#,
@@ -103,6 +143,7 @@ impl std::fmt::Display for Label {
         f.write_str(match self {
             Self::Open => "open",
             Self::Obfuscated => "obfuscated",
+            Self::Private => "private",
         })
     }
 }
@@ -137,5 +178,26 @@ impl Tier {
             Self::Open => Ok(()),
             Self::Ee(key) => Ok(key.reveal_in_place(rows)?),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minimum_refuses_what_is_below_it() {
+        let tiers = [Privacy::Open, Privacy::Ee, Privacy::Hss];
+        for (i, tier) in tiers.iter().enumerate() {
+            assert_eq!(tier.name().parse(), Ok(*tier));
+            for (j, least) in tiers.iter().enumerate() {
+                assert_eq!(tier.at_least(*least).is_ok(), i >= j);
+            }
+        }
+        let refusal = Privacy::Ee.at_least(Privacy::Hss).unwrap_err().to_string();
+        assert!(refusal.contains("nothing was sent"), "{refusal}");
+        assert!("HSS".parse::<Privacy>().is_err());
+        assert_eq!(Privacy::Hss.label().to_string(), "private");
+        assert_eq!(Privacy::Ee.label().to_string(), "obfuscated");
     }
 }

@@ -1,0 +1,23 @@
+//! Private answers: shares out, checked products in, everything that is not linear done here.
+//!
+//! [`PrivateAsk`] is the state machine of one answer under `hss` (`docs/spec/hss.md`): pure, so that time,
+//! randomness and sockets come from outside. [`Placement`] says which node may hold what.
+//!
+//! ```text
+//! ids ─embed─► walk ─inputs─► deal ─shares─► holders ─W·share─► check ─► reconstruct ─► walk … ─► rows ─► ids
+//! ```
+
+mod ask;
+mod desk;
+mod draft;
+mod embed;
+mod padding;
+mod placement;
+mod traffic;
+
+pub use ask::{Effect, PrivateAsk, PrivateRequest};
+pub use desk::{Holder, Input, Liar, Private, Times};
+pub use embed::PrivateEmbed;
+pub use padding::{Padding, UnknownPadding};
+pub use placement::{Candidate, Placement, PlacementError};
+pub use traffic::{Traffic, predict};

@@ -1,0 +1,453 @@
+//! Flights: deal shares, take answers, check each before anything reads it, reconstruct.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nesa_codec::Digest;
+use nesa_kernels::Level;
+use nesa_model::split::{Outline, Product};
+use nesa_pipeline::share::{Message, Share};
+use nesa_privacy::shares::{Checks, Dealer, Flight, Sent, reconstruct};
+use nesa_proof::share::{AnswerStatement, answer_digest};
+use nesa_proof::statement::is_signed;
+
+use super::ask::Effect;
+use super::placement::Placement;
+use super::traffic::Traffic;
+use crate::ClientError;
+
+/// One in so many answers has its signature checked; of a wrong answer it always is.
+const SIGNATURES_ONE_IN: u64 = 64;
+/// Flights that a holder may be behind before it counts as too late.
+const BEHIND_MAX: usize = 256;
+
+/// A holder of a session as the client chose it.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    /// Random name of the session with it.
+    pub session: Digest,
+}
+
+/// What a private session needs of a model and its nodes.
+#[derive(Debug, Clone)]
+pub struct Private {
+    /// The model without matrices.
+    pub outline: Arc<Outline>,
+    /// What tells wrong answers.
+    pub checks: Arc<Checks>,
+    /// Who holds what.
+    pub placement: Arc<Placement>,
+    /// By place in the placement.
+    pub holders: Vec<Holder>,
+    /// SIMD level of dealing, checking and reconstructing.
+    pub level: Level,
+}
+
+/// What came from a holder.
+#[derive(Debug)]
+pub enum Input {
+    /// An answer.
+    Answer {
+        /// The holder's place.
+        holder: usize,
+        /// The flight answered.
+        flight: u64,
+        /// (rows, outputs).
+        values: Vec<u32>,
+        /// Over the answer statement.
+        signature: [u8; 64],
+    },
+    /// Anything else: a refusal, a broken stream, bytes that do not decode, no answer in time.
+    Lost {
+        /// The holder's place.
+        holder: usize,
+    },
+}
+
+/// A holder that was left out, with what convicts it, if it signed a wrong answer.
+#[derive(Debug, Clone)]
+pub struct Liar {
+    /// Its place.
+    pub holder: usize,
+    /// What it signed, its signature, what it was sent and what it answered.
+    pub signed: Option<(AnswerStatement, [u8; 64], Share, Vec<u32>)>,
+}
+
+/// Time spent in each phase; given by the caller's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Times {
+    /// Dealing shares.
+    pub deal: Duration,
+    /// Checking answers.
+    pub check: Duration,
+    /// Reconstructing.
+    pub reconstruct: Duration,
+}
+
+/// A flight on its way.
+struct Pending {
+    lane: u64,
+    layer: usize,
+    product: Product,
+    rows: usize,
+    flight: Flight,
+    /// Places of the holders, in the order of the flight's points.
+    holders: Vec<usize>,
+    /// By holder of the flight: whether its answer is still out.
+    out: Vec<bool>,
+    /// Points and answers that hold; emptied when the flight is reconstructed.
+    good: Vec<(u8, Vec<u32>)>,
+    is_done: bool,
+}
+
+/// The sums of a flight, centred, (rows, outputs).
+pub(super) struct Sums {
+    pub(super) lane: u64,
+    pub(super) values: Vec<i32>,
+}
+
+/// Deals, checks and reconstructs for one session.
+pub(super) struct Desk {
+    pub(super) private: Private,
+    model: Digest,
+    dealer: Dealer,
+    pending: BTreeMap<u64, Pending>,
+    alive: Vec<bool>,
+    sample: u64,
+    clock: fn() -> Duration,
+    pub(super) traffic: Traffic,
+    pub(super) times: Times,
+    pub(super) liars: Vec<Liar>,
+    pub(super) sends: Vec<(usize, Message)>,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk")
+            .field("pending", &self.pending.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    /// A desk for one session. `entropy` is fresh from the system and used for nothing else; `clock` is
+    /// only for [`Times`].
+    pub(super) fn new(
+        private: Private,
+        model: Digest,
+        width: usize,
+        entropy: [u8; 32],
+        clock: fn() -> Duration,
+    ) -> Self {
+        let mut sample = [0; 8];
+        // The sample of signatures has a source of its own: shares use the entropy itself.
+        let digest = nesa_codec::Hasher::new("nesa.client.signature-sample.v1")
+            .bytes(&entropy)
+            .finish();
+        sample.copy_from_slice(&digest.0[..8]);
+        let n = private.placement.nodes().len();
+        Self {
+            traffic: Traffic::new(n, width),
+            private,
+            model,
+            dealer: Dealer::new(entropy),
+            pending: BTreeMap::new(),
+            alive: vec![true; n],
+            sample: u64::from_le_bytes(sample),
+            clock,
+            times: Times::default(),
+            liars: Vec::new(),
+            sends: Vec::new(),
+        }
+    }
+
+    /// Shares `inputs` (n, cols) and up to `rows` further rows of zeros over the holders of `layer`.
+    pub(super) fn deal(
+        &mut self,
+        lane: u64,
+        (layer, product): (usize, Product),
+        inputs: &[i32],
+        rows: usize,
+    ) -> Result<(), ClientError> {
+        let started = (self.clock)();
+        let placement = Arc::clone(&self.private.placement);
+        let alive = |h: &usize| self.alive[*h];
+        let holders: Vec<usize> = placement
+            .holders(layer)
+            .iter()
+            .copied()
+            .filter(alive)
+            .collect();
+        self.enough(layer, holders.len(), None)?;
+        let points: Vec<u8> = holders.iter().map(|&h| Placement::point(h)).collect();
+        let (_, cols) = self.private.outline.dims(layer, product);
+        let mut padded;
+        let values = if inputs.len() == rows * cols {
+            inputs
+        } else {
+            padded = inputs.to_vec();
+            padded.resize(rows * cols, 0);
+            &padded[..]
+        };
+        let t = placement.scheme().t();
+        let flight = self.dealer.deal(self.private.level, t, &points, values)?;
+        let number = flight.number();
+        for (i, &holder) in holders.iter().enumerate() {
+            let share = share_of(&flight, i);
+            self.traffic.sent(holder, share.encoded_len());
+            let message = Message::Shares {
+                flight: number,
+                layer: layer as u32,
+                product: product.code(),
+                rows: rows as u32,
+                share,
+            };
+            self.sends.push((holder, message));
+        }
+        self.traffic.flights += 1;
+        self.traffic.rows += rows as u64;
+        let out = vec![true; holders.len()];
+        let pending = Pending {
+            lane,
+            layer,
+            product,
+            rows,
+            flight,
+            holders,
+            out,
+            good: Vec::new(),
+            is_done: false,
+        };
+        self.pending.insert(number, pending);
+        self.times.deal += (self.clock)() - started;
+        Ok(())
+    }
+
+    /// Takes what came from a holder; the sums of a flight, once enough of its answers hold.
+    ///
+    /// # Errors
+    /// [`ClientError::Holder`] when a layer has too few holders left.
+    pub(super) fn take(&mut self, input: Input) -> Result<Option<Sums>, ClientError> {
+        match input {
+            Input::Lost { holder } => self.exclude(holder, None).map(|()| None),
+            Input::Answer {
+                holder,
+                flight,
+                values,
+                signature,
+            } => self.answer(holder, flight, values, signature),
+        }
+    }
+
+    fn answer(
+        &mut self,
+        holder: usize,
+        number: u64,
+        values: Vec<u32>,
+        signature: [u8; 64],
+    ) -> Result<Option<Sums>, ClientError> {
+        if !self.alive.get(holder).copied().unwrap_or(false) {
+            return Ok(None);
+        }
+        self.traffic.answered(holder, values.len());
+        let started = (self.clock)();
+        let verdict = self.verdict(holder, number, &values, &signature);
+        self.times.check += (self.clock)() - started;
+        let i = match verdict {
+            Ok(i) => i,
+            Err(signed) => {
+                let signed = signed.map(|(statement, share)| (statement, signature, share, values));
+                return self.exclude(holder, signed).map(|()| None);
+            }
+        };
+        let Some(pending) = self.pending.get_mut(&number) else {
+            return Ok(None);
+        };
+        pending.out[i] = false;
+        let mut sums = None;
+        if !pending.is_done {
+            pending.good.push((Placement::point(holder), values));
+            if pending.good.len() == self.private.placement.scheme().needed() {
+                let started = (self.clock)();
+                pending.is_done = true;
+                let good = std::mem::take(&mut pending.good);
+                let points: Vec<u8> = good.iter().map(|(p, _)| *p).collect();
+                let answers: Vec<&[u32]> = good.iter().map(|(_, v)| &v[..]).collect();
+                let values = reconstruct(self.private.level, &points, &answers)?;
+                sums = Some(Sums {
+                    lane: pending.lane,
+                    values,
+                });
+                self.times.reconstruct += (self.clock)() - started;
+            }
+        }
+        if pending.is_done && !pending.out.contains(&true) {
+            self.pending.remove(&number);
+        }
+        self.stragglers()?;
+        Ok(sums)
+    }
+
+    /// The holder's place in the flight where its answer holds; else what it signed, if it did.
+    ///
+    /// Nothing about the answer is looked at before the check, and there is one refusal for all reasons.
+    #[allow(
+        clippy::type_complexity,
+        reason = "one use, right below its definition"
+    )]
+    fn verdict(
+        &mut self,
+        holder: usize,
+        number: u64,
+        values: &[u32],
+        signature: &[u8; 64],
+    ) -> Result<usize, Option<(AnswerStatement, Share)>> {
+        let Some(p) = self.pending.get(&number) else {
+            return Err(None);
+        };
+        let Some(i) = p
+            .holders
+            .iter()
+            .position(|&h| h == holder)
+            .filter(|&i| p.out[i])
+        else {
+            return Err(None);
+        };
+        let (Some(check), Some(share)) = (
+            self.private.checks.get(p.layer, p.product),
+            p.flight.share(i),
+        ) else {
+            return Err(None);
+        };
+        let holds = check.holds(self.private.level, p.rows, share, values);
+        self.sample = self
+            .sample
+            .wrapping_mul(0x5851_f42d_4c95_7f2d)
+            .wrapping_add(0x1405_7b7e_f767_814f);
+        let is_sampled = (self.sample >> 33).is_multiple_of(SIGNATURES_ONE_IN);
+        if holds && !is_sampled {
+            return Ok(i);
+        }
+        let share = share_of(&p.flight, i);
+        let statement = AnswerStatement {
+            node: self.private.placement.nodes()[holder].peer,
+            session: self.private.holders[holder].session,
+            model: self.model,
+            layer: p.layer as u32,
+            product: p.product.code(),
+            flight: number,
+            rows: p.rows as u32,
+            share: share.digest(p.rows as u32),
+            answer: answer_digest(values),
+        };
+        let signed = is_signed(&statement.node, &statement.digest(), signature);
+        match (holds, signed) {
+            (true, true) => Ok(i),
+            (false, true) => Err(Some((statement, share))),
+            (_, false) => Err(None),
+        }
+    }
+
+    /// Leaves a holder out for the rest of the session.
+    fn exclude(
+        &mut self,
+        holder: usize,
+        signed: Option<(AnswerStatement, [u8; 64], Share, Vec<u32>)>,
+    ) -> Result<(), ClientError> {
+        if !self.alive.get(holder).copied().unwrap_or(false) {
+            return Ok(());
+        }
+        self.alive[holder] = false;
+        self.liars.push(Liar { holder, signed });
+        let needed = self.private.placement.scheme().needed();
+        let mut short = None;
+        for p in self.pending.values_mut() {
+            for (h, out) in p.holders.iter().zip(&mut p.out) {
+                *out &= *h != holder;
+            }
+            let left = p.good.len() + p.out.iter().filter(|o| **o).count();
+            if !p.is_done && left < needed {
+                short = Some((p.layer, left));
+            }
+        }
+        self.pending
+            .retain(|_, p| !p.is_done || p.out.contains(&true));
+        match short {
+            Some((layer, left)) => self.enough(layer, left, Some(holder)),
+            None => Ok(()),
+        }
+    }
+
+    /// Leaves out a holder that is too many flights behind.
+    fn stragglers(&mut self) -> Result<(), ClientError> {
+        if self.pending.len() <= BEHIND_MAX {
+            return Ok(());
+        }
+        let late = self.pending.values().find(|p| p.is_done).and_then(|p| {
+            let mut all = p.holders.iter().zip(&p.out);
+            all.find(|(_, out)| **out).map(|(h, _)| *h)
+        });
+        late.map_or(Ok(()), |holder| self.exclude(holder, None))
+    }
+
+    /// What is to be sent, and who was left out after the first `named`.
+    pub(super) fn effects(&mut self, named: usize) -> Vec<Effect> {
+        let excluded = self.liars[named..].iter();
+        let mut all: Vec<Effect> = excluded
+            .map(|l| Effect::Excluded { holder: l.holder })
+            .collect();
+        let alive = &self.alive;
+        let sends = self.sends.drain(..).filter(|(holder, _)| alive[*holder]);
+        all.extend(sends.map(|(holder, message)| Effect::Send { holder, message }));
+        all
+    }
+
+    /// Flights that are not reconstructed yet, and who owes answers to them.
+    pub(super) fn owed(&self) -> Vec<usize> {
+        let mut all: Vec<usize> = (self.pending.values().filter(|p| !p.is_done))
+            .flat_map(|p| p.holders.iter().zip(&p.out))
+            .filter(|(_, out)| **out)
+            .map(|(h, _)| *h)
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Whether holder `i` is still part of the session.
+    pub(super) fn is_alive(&self, i: usize) -> bool {
+        self.alive.get(i).copied().unwrap_or(false)
+    }
+
+    /// # Errors
+    /// [`ClientError::Holder`] where `left` holders of `layer` are too few.
+    fn enough(&self, layer: usize, left: usize, last: Option<usize>) -> Result<(), ClientError> {
+        let needed = self.private.placement.scheme().needed();
+        if left >= needed {
+            return Ok(());
+        }
+        let last = last.or(self.liars.last().map(|l| l.holder));
+        let node = last.and_then(|h| self.private.placement.nodes().get(h));
+        Err(ClientError::Holder {
+            node: node.map_or_else(String::new, |n| {
+                let mut name = Digest(n.peer).to_string();
+                name.truncate(8);
+                name
+            }),
+            operator: node.map_or_else(String::new, |n| n.operator.clone()),
+            layer,
+            left,
+            needed,
+        })
+    }
+}
+
+/// What the holder at the flight's `i`-th point is sent.
+fn share_of(flight: &Flight, i: usize) -> Share {
+    match flight.sent(i) {
+        Some(Sent::Seed(seed)) => Share::Seed(*seed),
+        Some(Sent::Values(values)) => Share::Values(values.to_vec()),
+        None => Share::Values(Vec::new()),
+    }
+}
