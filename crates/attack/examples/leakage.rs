@@ -1,9 +1,10 @@
 //! Runs the attack lab; `cargo xtask leakage` calls it and keeps what it prints.
 //!
 //! ```text
-//! leakage [--json]              random models: the fast subset
-//! leakage --home DIR [--json]   the models of a home: glassllm, minilm, smollm2-135m, as many as are there
+//! leakage              random models: the fast subset
+//! leakage --home DIR   the models of a home: glassllm, minilm, smollm2-135m, as many as are there
 //! ```
+//! Prints tables; with `--json` all figures; with `--both` a JSON object of `tables` and `figures`.
 
 use std::error::Error;
 use std::fs;
@@ -39,8 +40,12 @@ fn main() -> Result<()> {
         None => fast::measure(&shaping)?,
         Some(home) => full(home, &shaping)?,
     };
-    if args.iter().any(|a| a == "--json") {
+    let asked = |option: &str| args.iter().any(|a| a == option);
+    if asked("--json") {
         println!("{:#}", json(&report));
+    } else if asked("--both") {
+        let both = serde_json::json!({"tables": markdown(&report), "figures": json(&report)});
+        println!("{both}");
     } else {
         print!("{}", markdown(&report));
     }

@@ -166,7 +166,10 @@ impl Subject {
         for known in [1, 2, KNOWN] {
             let known: Vec<usize> = self.known(known);
             let named = pairs::with_base(&self.base, &ee, &self.truth(), &known)?;
-            let how = format!("Procrustes, {} pairs", known.len());
+            let how = match known.len() {
+                1 => "Procrustes, 1 pair".to_owned(),
+                n => format!("Procrustes, {n} pairs"),
+            };
             let expect = if known.len() < KNOWN {
                 Expect::Reported
             } else {

@@ -4,6 +4,12 @@ use nesa_model::testing::{model, shapes};
 use nesa_model::{Block, Shape};
 use nesa_privacy::{DeploymentKey, RowKey, seal_block};
 
+use nesa_privacy::shares::Scheme;
+
+use crate::holders::Holders;
+use crate::lab::{Expect, Subject, Weights};
+use crate::record;
+use crate::run::{Attack, Means, run};
 use crate::text::Language;
 use crate::vocabulary::{Feature, Search, deeper, first};
 use crate::weights::{Matching, heads, row_map};
@@ -162,4 +168,92 @@ fn lengths_and_angles_survive_the_map() {
         let guesses = gram::with_base(&victim.base, &view, &truth, &[0]).unwrap();
         assert!(victim.score(&guesses).rate() >= 0.95);
     }
+}
+
+fn subject(shape: &Shape) -> Subject {
+    let victim = Victim::new(shape);
+    let corpus = Language::new(700, 2).text(4000, 99);
+    Subject::new("test", victim.base, victim.texts, corpus, 3).unwrap()
+}
+
+#[test]
+fn t_holders_are_at_chance_and_one_more_reads_everything() {
+    for (shape, scheme) in shapes().iter().zip([(1, 2), (2, 3), (1, 3)]) {
+        let scheme = Scheme::new(scheme.0, scheme.1).unwrap();
+        let rows = subject(shape).shared(scheme, 5).unwrap();
+        let tests = rows.len();
+        let (chance, broken): (Vec<_>, Vec<_>) =
+            rows.iter().partition(|r| r.expect == Expect::Chance);
+        assert!(chance.len() >= 18 && broken.len() == 1);
+        for row in chance {
+            assert!(row.score.is_chance(tests), "{row:?}");
+            assert!(row.control.is_none_or(|c| c >= 0.95), "{row:?}");
+        }
+        assert_eq!(broken[0].attack, "A10");
+        assert_eq!(broken[0].score.rate(), 1.0);
+    }
+}
+
+/// The lab sees what the dealer must never do: masks that come again.
+#[test]
+fn masks_that_come_again_are_found() {
+    let subject = subject(&shapes()[0]);
+    let plain = subject.base.view(Stage::FirstProduct, &subject.texts);
+    let scheme = Scheme::new(1, 2).unwrap();
+    let holders = Holders::deal(&plain.unwrap(), scheme, 5).unwrap();
+    let (first, truth) = (holders.view(1), subject.truth());
+    let named = gram::linked(&first, &truth, &first);
+    assert_eq!(Score::of(&named, &truth).rate(), 1.0);
+}
+
+#[test]
+fn every_attack_of_the_lab_shows_what_it_must() {
+    for shape in shapes() {
+        let search = if shape.rotary { 700 } else { 0 };
+        let rows = subject(&shape).public(search).unwrap();
+        for row in rows.iter().filter(|r| r.expect == Expect::Broken) {
+            assert!(row.score.rate() >= 0.95, "{row:?}");
+        }
+        assert!(
+            rows.iter()
+                .any(|r| r.attack == "A4" && r.expect == Expect::Broken)
+        );
+        assert!(
+            rows.iter()
+                .any(|r| r.attack == "A6" && r.expect == Expect::Broken)
+        );
+    }
+}
+
+/// A record of a node under `ee`, as it lies on disk, gives the text to whoever has the base model.
+#[test]
+fn a_record_gives_the_text_away() {
+    let victim = Victim::new(&shapes()[0]);
+    let hidden = victim.hidden(0);
+    let mut bytes = Vec::new();
+    for session in &hidden.sessions {
+        let mut payload = [0u32, session.len() as u32].map(u32::to_le_bytes).concat();
+        payload.extend(session.iter().flat_map(|v| v.to_le_bytes()));
+        bytes.extend([&(payload.len() as u32).to_le_bytes()[..], &[2, 4], &payload].concat());
+    }
+    let seen = record::read(&bytes, &|_, _| None).unwrap();
+    let view = record::rows_view(&seen, 0, 48);
+    assert_eq!(view, hidden);
+    let mut means = Means {
+        base: &victim.base,
+        weights: Weights::Public,
+        held: &victim.sealed,
+        corpus: &[],
+        known: &[(3, victim.truth()[3])],
+    };
+    for attack in [Attack::A4, Attack::A5, Attack::A6, Attack::A7] {
+        let outcome = run(attack, &view, &means).unwrap();
+        assert_eq!(victim.score(&outcome.named).rate(), 1.0, "{attack:?}");
+        assert!(outcome.certain.is_none_or(|c| c == 48), "{outcome:?}");
+    }
+    means.weights = Weights::NeverPublished;
+    assert!(run(Attack::A4, &view, &means).is_err());
+    assert!(run(Attack::A1, &view, &means).is_err(), "no corpus");
+    let outcome = run(Attack::A5, &view, &means).unwrap();
+    assert!(victim.score(&outcome.named).rate() < 0.5);
 }
