@@ -3,12 +3,16 @@
 mod bundle;
 mod checkpoint;
 mod deploy;
+mod discovery;
+mod frame;
 mod gguf;
 mod npz;
 mod safetensors;
+mod share;
 mod template;
 mod tokenizer;
 mod wire;
+mod wrong;
 
 pub(crate) const TARGETS: &[Target] = &[
     gguf::TARGET,
@@ -20,6 +24,10 @@ pub(crate) const TARGETS: &[Target] = &[
     wire::TARGET,
     deploy::TARGET,
     bundle::TARGET,
+    share::TARGET,
+    wrong::TARGET,
+    frame::TARGET,
+    discovery::TARGET,
 ];
 
 /// A decoder, what to feed it, and what it promises.

@@ -19,6 +19,9 @@ pub enum Level {
     Receipt,
     /// Random cells recomputed with bit equality.
     Spot,
+    /// Every linear operation checked, and everything else computed, by the client while it asked. A
+    /// receipt alone never re-establishes this level.
+    Checked,
 }
 
 impl std::fmt::Display for Level {
@@ -26,6 +29,7 @@ impl std::fmt::Display for Level {
         f.write_str(match self {
             Self::Receipt => "receipt",
             Self::Spot => "spot",
+            Self::Checked => "checked",
         })
     }
 }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use nesa_codec::{Decode, Digest, Encode, Hasher, merkle};
 use nesa_kernels::Level;
 use nesa_model::{Engine, Sampling};
-use nesa_proof::{Bundle, Inference, challenge, trace, verify};
+use nesa_proof::{Bundle, Holding, Inference, challenge, holding, trace, verify};
 
 use super::{Target, outcome, wire};
 
@@ -17,7 +17,9 @@ pub(crate) const TARGET: Target = Target {
     seeds,
     dictionary: &[
         b"nesabnd1",
+        b"nesabnd2",
         b"open",
+        b"hss",
         b"\0\0\0\0",
         b"\xff\xff\xff\xff",
         b"\x01\0\0\0",
@@ -37,6 +39,7 @@ fn run(bytes: &[u8]) -> String {
         ENGINE.with_borrow_mut(|engine| {
             checked = outcome(verify::bundle(b, None, &mut |_| None, engine));
             checked += &outcome(verify::bundle(b, Some(&shape), &mut |_| None, engine));
+            checked += &outcome(holding::check(b, Some(3)));
             // Everything behind the signatures, as if they held.
             let Some(first) = b.hops.first() else { return };
             let e = verify::Expected {
@@ -105,5 +108,14 @@ fn seeds() -> Vec<Vec<u8>> {
         openings: Vec::new(),
         ..bundle.clone()
     };
-    vec![bundle.to_bytes(), receipt.to_bytes()]
+    let mut shared = receipt.clone();
+    shared.inference.privacy = "hss".into();
+    shared.hops.clear();
+    shared.holders = Holding {
+        threshold: 1,
+        points: 2,
+        signed: vec![super::share::signed(1), super::share::signed(2)],
+    };
+    let all = [bundle, receipt, shared];
+    all.iter().map(Encode::to_bytes).collect()
 }

@@ -271,10 +271,19 @@ impl WrongAnswer {
     /// # Errors
     /// [`NotProven`]: no bytes convict a node whose signed answers are right.
     pub fn verify(&self) -> Result<[u8; 32], NotProven> {
-        let s = &self.statement;
-        if !s.is_signed(&self.signature) {
+        if !self.statement.is_signed(&self.signature) {
             return Err(NotProven::Signature);
         }
+        self.judge()?;
+        Ok(self.statement.node)
+    }
+
+    /// Whether the answer is wrong, whoever signed it: [`WrongAnswer::verify`] without the signature.
+    ///
+    /// # Errors
+    /// As [`WrongAnswer::verify`].
+    pub fn judge(&self) -> Result<(), NotProven> {
+        let s = &self.statement;
         if s.share != self.share.digest(s.rows) {
             return Err(NotProven::Digest("the share"));
         }
@@ -297,7 +306,7 @@ impl WrongAnswer {
         if self.answer.len() == size && self.answer[row * outputs + output] == right {
             return Err(NotProven::Right);
         }
-        Ok(s.node)
+        Ok(())
     }
 
     /// Row `row` (cols) of the share.
