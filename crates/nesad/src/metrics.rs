@@ -115,12 +115,47 @@ fn plain<T: Transport, C: Clock>(
     ]
 }
 
+/// The same of the sessions that share their inputs.
+fn shares<T: Transport, C: Clock>(
+    node: &Node<T, C>,
+) -> [(&'static str, Kind, &'static str, f64); 4] {
+    use Kind::{Counter, Gauge};
+    let m = node.share_metrics();
+    let n = |v: u64| v as f64;
+    [
+        (
+            "share_sessions_open",
+            Gauge,
+            "Sessions of shares open now.",
+            n(m.sessions_open),
+        ),
+        (
+            "share_sessions_total",
+            Counter,
+            "Sessions of shares opened.",
+            n(m.sessions_total),
+        ),
+        (
+            "share_flights_total",
+            Counter,
+            "Flights of shares answered.",
+            n(m.flights_total),
+        ),
+        (
+            "share_rows_total",
+            Counter,
+            "Rows of shares answered, per product.",
+            n(m.rows_total),
+        ),
+    ]
+}
+
 /// All counters of `node` in the Prometheus text format.
 #[must_use]
 pub fn render<T: Transport, C: Clock>(node: &Node<T, C>) -> String {
     let mut out = String::with_capacity(4096);
     let o = &mut out;
-    for (name, kind, help, value) in plain(node) {
+    for (name, kind, help, value) in plain(node).into_iter().chain(shares(node)) {
         head(o, name, kind, help);
         let _ = writeln!(o, "nesad_{name} {value}");
     }

@@ -1,7 +1,7 @@
 //! Where products of shares are computed: at once, in batches, or on a thread for large ones.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use nesa_model::Engine;
@@ -29,7 +29,7 @@ pub(crate) struct Desk {
     waiting: Mutex<Vec<Job>>,
     /// The thread of large flights, where there is one.
     large: Option<mpsc::Sender<Job>>,
-    ns: std::sync::Arc<AtomicU64>,
+    ns: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Desk {
@@ -48,7 +48,7 @@ impl Desk {
     /// # Errors
     /// [`Error::System`].
     pub(crate) fn new(engine: Engine, large: Option<Engine>) -> Result<Self, Error> {
-        let ns = std::sync::Arc::new(AtomicU64::new(0));
+        let ns = Arc::new(AtomicU64::new(0));
         let large = large.map(|engine| thread(engine, ns.clone())).transpose()?;
         Ok(Self {
             engine: Mutex::new(engine),
@@ -153,7 +153,7 @@ fn run(mut batch: Vec<Job>, engine: &mut Engine) {
     }
 }
 
-fn thread(mut engine: Engine, ns: std::sync::Arc<AtomicU64>) -> Result<mpsc::Sender<Job>, Error> {
+fn thread(mut engine: Engine, ns: Arc<AtomicU64>) -> Result<mpsc::Sender<Job>, Error> {
     let (large, mut jobs) = mpsc::channel::<Job>(LARGE_MAX);
     let work = move || {
         while let Some(job) = jobs.blocking_recv() {
@@ -170,4 +170,87 @@ fn thread(mut engine: Engine, ns: std::sync::Arc<AtomicU64>) -> Result<mpsc::Sen
         hint: "raise the limit on processes",
     })?;
     Ok(large)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nesa_kernels::Level;
+    use nesa_model::split::{Product, multiply_reference};
+    use nesa_model::{Shard, testing};
+
+    fn task(shard: &Arc<Shard>, layer: usize, product: Product, rows: usize, seed: u8) -> Task {
+        let (outputs, cols) = shard.product(layer, product).unwrap();
+        Task {
+            shard: shard.clone(),
+            layer,
+            product,
+            rows,
+            share: nesa_field::uniform(&[seed; 32], rows * cols),
+            work: (rows * outputs * cols) as u64,
+        }
+    }
+
+    #[tokio::test]
+    async fn every_way_gives_the_same_product() {
+        let model = testing::model(&testing::shapes()[0], 3);
+        let shape = model.manifest.shape.clone();
+        let mut shard = Shard::new(shape, Arc::new(model.common.clone()), 0..3);
+        model.blocks.iter().for_each(|b| shard.push(b).unwrap());
+        let shard = Arc::new(shard);
+        let engine = || Engine::new(Level::detect(), 1);
+        let desk = Arc::new(Desk::new(engine(), Some(engine())).unwrap());
+        let mut jobs = Vec::new();
+        for seed in 0..24 {
+            let (layer, product) = (
+                usize::from(seed) % 2,
+                Product::ALL[usize::from(seed / 2) % 2],
+            );
+            let mut task = task(&shard, layer, product, 1 + usize::from(seed) % 4, seed);
+            let right = multiply_reference(&model.blocks[layer], product, &task.share);
+            if seed % 5 == 0 {
+                // As large as to go to the thread.
+                task.work = INLINE_WORK_MAX + 1;
+            }
+            let desk = desk.clone();
+            jobs.push(tokio::spawn(async move {
+                assert_eq!(
+                    desk.compute(task, seed % 7 != 0).await,
+                    Some(right),
+                    "{seed}"
+                );
+            }));
+        }
+        for job in jobs {
+            job.await.unwrap();
+        }
+        assert!(lock(&desk.waiting).is_empty());
+        let mut wrong = task(&shard, 0, Product::Qkv, 1, 1);
+        wrong.layer = 9;
+        assert_eq!(desk.compute(wrong, true).await, None, "no such block");
+    }
+
+    #[test]
+    fn flights_on_the_same_matrices_are_one_batch() {
+        let model = testing::model(&testing::shapes()[0], 3);
+        let shape = model.manifest.shape.clone();
+        let mut shard = Shard::new(shape, Arc::new(model.common.clone()), 0..3);
+        model.blocks.iter().for_each(|b| shard.push(b).unwrap());
+        let shard = Arc::new(shard);
+        let job = |layer, product| Job {
+            task: task(&shard, layer, product, 2, 1),
+            tell: oneshot::channel().0,
+        };
+        let mut waiting = vec![
+            job(0, Product::Qkv),
+            job(1, Product::Qkv),
+            job(0, Product::Qkv),
+            job(0, Product::Down),
+            job(0, Product::Qkv),
+        ];
+        let sizes: Vec<usize> = std::iter::from_fn(|| Some(take_batch(&mut waiting).len()))
+            .take_while(|n| *n > 0)
+            .collect();
+        assert_eq!(sizes, [3, 1, 1]);
+    }
 }
