@@ -4,10 +4,13 @@
 
 pub mod answer;
 pub mod backend;
+pub mod cpu;
 pub mod deploy;
 pub mod fleet;
 pub mod heads;
 pub mod local;
+pub mod private;
+pub mod record;
 pub mod sealing;
 pub mod setup;
 

@@ -13,6 +13,7 @@ mod assurance;
 mod evidence;
 pub mod hss;
 mod model;
+mod recompute;
 mod reply;
 mod tier;
 
@@ -21,6 +22,7 @@ pub use assurance::{Assurance, Cells};
 pub use evidence::{Evidence, Route, reproduce};
 pub use hss::{Padding, Placement, PrivateAsk};
 pub use model::ClientModel;
+pub use recompute::recompute;
 pub use tier::{BelowMinimum, Label, Privacy, Tier, UnknownTier};
 
 use nesa_model::ModelError;

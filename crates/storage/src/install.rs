@@ -24,6 +24,8 @@ pub struct Install<'a> {
     pub checkpoint: &'a Path,
     /// The catalog's name, where it was pulled.
     pub catalog: Option<&'a str>,
+    /// Whether the owner says that the weights were never published.
+    pub never_published: bool,
 }
 
 /// Compiles a checkpoint; the model appears under its name when it is whole.
@@ -82,6 +84,7 @@ fn write_model(folder: &Path, what: &Install<'_>, on: &mut dyn FnMut(Progress)) 
         calibration_tokens: text.iter().map(Vec::len).sum(),
         bos_text: bos.unwrap_or_default(),
         has_template: template.is_some(),
+        never_published: what.never_published,
     };
     let record = serde_json::to_vec_pretty(&source).map_err(|e| Error::Damaged {
         name: what.name.to_owned(),

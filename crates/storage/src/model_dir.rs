@@ -34,6 +34,9 @@ pub struct Source {
     pub bos_text: String,
     /// Whether the checkpoint itself brings a chat template.
     pub has_template: bool,
+    /// Whether the owner says that the weights were never published.
+    #[serde(default)]
+    pub never_published: bool,
 }
 
 /// A file of the float checkpoint.
@@ -222,6 +225,13 @@ impl ModelDir {
         let bytes = disk::read(&path, TEXT_BYTES_MAX)?
             .ok_or_else(|| self.damaged(path.clone(), "the record of the source is missing"))?;
         serde_json::from_slice(&bytes).map_err(|e| self.damaged(path, &e.to_string()))
+    }
+
+    /// Whether the owner said, at import, that nobody else has the weights. Only then is an
+    /// obfuscated tier worth anything against a node.
+    #[must_use]
+    pub fn is_never_published(&self) -> bool {
+        self.source().is_ok_and(|s| s.never_published)
     }
 
     /// The float checkpoint that the model was compiled from, if it is still there unchanged.

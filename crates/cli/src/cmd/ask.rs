@@ -34,7 +34,7 @@ pub(crate) struct Ask {
 /// Runs `nesa ask`.
 pub(crate) fn run(what: &Ask, context: &Context) -> Result<(), Failure> {
     let a = &what.asking;
-    let (privacy, assurance, sampling) = (a.privacy()?, a.assurance()?, a.sampling()?);
+    let (assurance, sampling) = (a.assurance()?, a.sampling()?);
     let mut messages = Vec::new();
     messages.extend(a.system.as_ref().map(|s| Message::new("system", s)));
     messages.push(Message::new("user", question(&what.question)?));
@@ -45,7 +45,7 @@ pub(crate) fn run(what: &Ask, context: &Context) -> Result<(), Failure> {
         assurance,
     };
     let model = network::model(context, a.model.as_deref())?;
-    let prepared = network::prepare(context, &model, privacy)?;
+    let prepared = network::prepare(context, &model, &a.tier)?;
     network::runtime()?.block_on(async {
         let network = network::network(context, &a.nodes).await?;
         let done = async {
@@ -138,7 +138,7 @@ pub(crate) fn report(
         "model": prepared.client.manifest.name,
         "model_root": i.model.to_string(),
         "privacy": i.privacy,
-        "label": prepared.tier.privacy().label().to_string(),
+        "label": prepared.privacy().label().to_string(),
         "assurance": answer.verdict.level.to_string(),
         "cells": {"opened": answer.verdict.cells, "total": answer.verdict.cells_total},
         "operators": "self-declared",
@@ -156,7 +156,7 @@ fn rows_digest(rows: &[Vec<i32>], prepared: &Prepared) -> Value {
     let mut hash = nesa_codec::Hasher::new("nesa.cli.rows.v1");
     for row in rows {
         let mut row = row.clone();
-        if prepared.tier.reveal(&mut row).is_err() {
+        if prepared.reveal(&mut row).is_err() {
             return Value::Null;
         }
         hash = hash.i32s(&row);

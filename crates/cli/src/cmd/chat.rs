@@ -20,9 +20,9 @@ pub(crate) struct Chat {
 /// Runs `nesa chat`.
 pub(crate) fn run(what: &Chat, context: &Context) -> Result<(), Failure> {
     let a = &what.asking;
-    let (privacy, assurance) = (a.privacy()?, a.assurance()?);
+    let assurance = a.assurance()?;
     let model = network::model(context, a.model.as_deref())?;
-    let prepared = network::prepare(context, &model, privacy)?;
+    let prepared = network::prepare(context, &model, &a.tier)?;
     let mut messages: Vec<Message> = a.system.iter().map(|s| Message::new("system", s)).collect();
     network::runtime()?.block_on(async {
         let network = network::network(context, &a.nodes).await?;

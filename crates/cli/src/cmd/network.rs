@@ -1,16 +1,18 @@
 //! What `ask`, `chat` and `up` share: the model, the nodes, and the way to them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nesa_client::{Assurance, Privacy};
 use nesa_model::Sampling;
+use nesa_privacy::shares::Scheme;
 use nesa_storage::ModelDir;
 use nesa_storage::pull::catalog;
 
 use super::model;
 use crate::net::fleet::{Fleet, Node};
 use crate::net::local::{LocalNodes, NodeOptions, state_file};
-use crate::net::setup::{self, Prepared};
+use crate::net::record::Record;
+use crate::net::setup::{self, Prepared, Sharing};
 use crate::net::{NetworkError, answer};
 use crate::output::Unit;
 use crate::{Context, Failure};
@@ -24,9 +26,8 @@ pub(crate) struct Asking {
     /// The model to ask [default: smollm2-135m]
     #[arg(long, short, value_name = "NAME")]
     pub(crate) model: Option<String>,
-    /// Privacy tier: `open`, or `ee` (obfuscated: stops nodes that lack the base weights)
-    #[arg(long, default_value = "ee", value_name = "TIER")]
-    pub(crate) privacy: String,
+    #[command(flatten)]
+    pub(crate) tier: Tiers,
     /// Evidence: `receipt`, `spot`, `spot:N` cells or `spot:P%` of all cells
     #[arg(long, default_value = "spot", value_name = "LEVEL")]
     pub(crate) assurance: String,
@@ -49,6 +50,62 @@ pub(crate) struct Asking {
     pub(crate) nodes: Nodes,
 }
 
+/// What is hidden from whom.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Tiers {
+    /// Privacy tier: `open`, `ee` (obfuscated: stops nodes that lack the base weights) or `hss`
+    /// (private against nodes that do not collude) [default: hss; ee for a model whose weights were
+    /// never published]
+    #[arg(long, value_name = "TIER")]
+    privacy: Option<String>,
+    /// Refuse whatever is below this tier
+    #[arg(long, value_name = "TIER")]
+    min_privacy: Option<String>,
+    /// hss: T nodes together learn nothing, N hold a share of every layer
+    #[arg(long, value_name = "T,N", default_value = "1,2")]
+    scheme: String,
+    /// hss: rows per step, the tokens guessed ahead included; 1 guesses none
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    drafts: usize,
+    /// hss: hide lengths in buckets: `off`, `standard` or `strong`
+    #[arg(long, value_name = "MODE", default_value = "standard")]
+    padding: String,
+}
+
+impl Tiers {
+    /// The tier for `model`, or a refusal where it is below the least one accepted.
+    pub(crate) fn privacy(&self, model: &ModelDir) -> Result<Privacy, Failure> {
+        let tier = match &self.privacy {
+            Some(name) => name.parse().map_err(Failure::usage)?,
+            None if model.is_never_published() => Privacy::Ee,
+            None => Privacy::Hss,
+        };
+        if let Some(least) = &self.min_privacy {
+            let least: Privacy = least.parse().map_err(Failure::usage)?;
+            tier.at_least(least).map_err(Failure::usage)?;
+        }
+        Ok(tier)
+    }
+
+    /// How shares are dealt and lengths hidden.
+    pub(crate) fn sharing(&self) -> Result<Sharing, Failure> {
+        let bad = || {
+            Failure::usage(format!(
+                "--scheme {}: give T,N with 1 <= T < N <= 16, such as 1,2",
+                self.scheme
+            ))
+        };
+        let (t, n) = self.scheme.split_once(',').ok_or_else(bad)?;
+        let number = |s: &str| s.trim().parse::<usize>().map_err(|_| bad());
+        let scheme = Scheme::new(number(t)?, number(n)?).map_err(|_| bad())?;
+        Ok(Sharing {
+            scheme,
+            width: self.drafts,
+            padding: self.padding.parse().map_err(Failure::usage)?,
+        })
+    }
+}
+
 /// Which nodes to use.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Nodes {
@@ -58,10 +115,13 @@ pub(crate) struct Nodes {
     /// Use the nodes that the bootstrap node at this address knows
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) bootstrap: Option<String>,
-    /// Write, per node of a local network, every byte that it received
-    #[arg(long, value_name = "DIR", conflicts_with = "bootstrap")]
+    /// Use the nodes listed in this file: `[{"peer", "address", "operator", "region"}]`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["nodes", "bootstrap"])]
+    pub(crate) network: Option<PathBuf>,
+    /// Write every byte that each party received: local nodes, and this client
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["bootstrap", "network"])]
     pub(crate) record: Option<PathBuf>,
-    /// Further argument for each local node; may be repeated
+    /// Further argument for each local node, or as I:ARG for node I; may be repeated
     #[arg(long, value_name = "ARG", hide = true, allow_hyphen_values = true)]
     pub(crate) node_arg: Vec<String>,
 }
@@ -95,11 +155,6 @@ impl From<NetworkError> for Failure {
 }
 
 impl Asking {
-    /// The tier, or a usage error naming the known ones.
-    pub(crate) fn privacy(&self) -> Result<Privacy, Failure> {
-        self.privacy.parse().map_err(Failure::usage)
-    }
-
     /// The level of evidence, or a usage error naming the known ones.
     pub(crate) fn assurance(&self) -> Result<Assurance, Failure> {
         self.assurance.parse().map_err(Failure::usage)
@@ -145,7 +200,8 @@ pub(crate) fn model(context: &Context, name: Option<&str>) -> Result<ModelDir, F
         && let Some(entry) = catalog::find(name)
     {
         let pulled = model::install::fetch(context, name)?;
-        return model::install::compile(context, name, &pulled.path, Some(entry.name));
+        let from = model::install::Provenance::Catalog(entry.name);
+        return model::install::compile(context, name, &pulled.path, from);
     }
     Ok(context.home.model(name)?)
 }
@@ -154,11 +210,17 @@ pub(crate) fn model(context: &Context, name: Option<&str>) -> Result<ModelDir, F
 pub(crate) fn prepare(
     context: &Context,
     model: &ModelDir,
-    privacy: Privacy,
+    tiers: &Tiers,
 ) -> Result<Prepared, Failure> {
+    let (privacy, sharing) = (tiers.privacy(model)?, tiers.sharing()?);
     let bar = context.out.bar(0, Unit::Items);
-    let mut on = |done: usize, total: usize| bar.set("seal layers", done as u64, total as u64);
-    Ok(setup::prepare(&context.home, model, privacy, &mut on)?)
+    let what = match privacy {
+        Privacy::Hss => "check keys of layers",
+        _ => "seal layers",
+    };
+    let mut on = |done: usize, total: usize| bar.set(what, done as u64, total as u64);
+    let prepared = setup::prepare(&context.home, model, privacy, sharing, &mut on)?;
+    Ok(prepared)
 }
 
 /// The nodes to use: this call's own, those of a bootstrap node, a running network's, or three
@@ -169,6 +231,13 @@ pub(crate) async fn network(context: &Context, which: &Nodes) -> Result<Network,
         let mut fleet = Fleet::new(Vec::new(), &key, true)?;
         fleet.nodes = crate::net::fleet::discover(&fleet, bootstrap).await?;
         return Ok(Network { fleet, local: None });
+    }
+    if let Some(file) = &which.network {
+        let nodes = listed(file)?;
+        return Ok(Network {
+            fleet: Fleet::new(nodes, &key, true)?,
+            local: None,
+        });
     }
     if which.nodes.is_none()
         && which.record.is_none()
@@ -193,11 +262,28 @@ pub(crate) async fn network(context: &Context, which: &Nodes) -> Result<Network,
         extra: which.node_arg.clone(),
     };
     let local = LocalNodes::start(&context.home, n, &options).await?;
-    let fleet = Fleet::new(local.nodes.clone(), &key, false)?;
+    let mut fleet = Fleet::new(local.nodes.clone(), &key, false)?;
+    if let Some(folder) = &which.record {
+        fleet.record = Some(Record::create(&folder.join("client"))?);
+    }
     Ok(Network {
         fleet,
         local: Some(local),
     })
+}
+
+/// The nodes of a list in a file.
+fn listed(file: &Path) -> Result<Vec<Node>, Failure> {
+    let bad = |e: &dyn std::fmt::Display| {
+        Failure::usage(format!(
+            "{}: {e}; write a list of {{\"peer\", \"address\", \"operator\"}}",
+            file.display()
+        ))
+    };
+    let bytes = nesa_storage::disk::read(file, 1 << 20)
+        .map_err(nesa_storage::Error::from)?
+        .ok_or_else(|| bad(&"no such file"))?;
+    serde_json::from_slice(&bytes).map_err(|e| bad(&e))
 }
 
 /// The nodes of the local network that `nesa up` runs for this home, if one does.

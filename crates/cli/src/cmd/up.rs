@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nesa_gateway::{ApiKey, Gateway, Limits};
 use serde_json::{Value, json};
 
-use super::network::{self, NODES, Nodes};
+use super::network::{self, NODES, Nodes, Tiers};
 use crate::net::backend::NetworkBackend;
 use crate::net::local::state_file;
 use crate::{Context, Failure};
@@ -19,9 +19,9 @@ pub(crate) struct Up {
     /// The model to serve [default: smollm2-135m]
     #[arg(long, short, value_name = "NAME")]
     model: Option<String>,
-    /// Privacy tier of answers given by the endpoint
-    #[arg(long, default_value = "ee", value_name = "TIER")]
-    privacy: String,
+    /// Of answers given by the endpoint
+    #[command(flatten)]
+    tier: Tiers,
     /// Evidence for answers given by the endpoint
     #[arg(long, default_value = "spot", value_name = "LEVEL")]
     assurance: String,
@@ -34,7 +34,6 @@ pub(crate) struct Up {
 
 /// Runs `nesa up`.
 pub(crate) fn run(what: &Up, context: &Context) -> Result<(), Failure> {
-    let privacy = what.privacy.parse().map_err(Failure::usage)?;
     let assurance = what.assurance.parse().map_err(Failure::usage)?;
     let mut nodes = what.nodes.clone();
     if nodes.bootstrap.is_none() {
@@ -55,7 +54,7 @@ pub(crate) fn run(what: &Up, context: &Context) -> Result<(), Failure> {
             .local_addr()
             .map_err(|e| Failure::failed(format!("the endpoint: {e}; try --port 0")))?;
         let model = network::model(context, what.model.as_deref())?;
-        let prepared = network::prepare(context, &model, privacy)?;
+        let prepared = network::prepare(context, &model, &what.tier)?;
         let network = network::network(context, &nodes).await?;
         network::deploy(context, &network, &prepared).await?;
         let state = state_file(&context.home.run()?);

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use nesa_client::Privacy;
 use nesa_codec::Decode;
-use nesa_kernels::Level;
 use nesa_model::Engine;
 use nesa_proof::bundle::BUNDLE_BYTES_MAX;
+use nesa_proof::verify::Level;
 use nesa_proof::{Bundle, verify};
 use serde_json::json;
 
+use crate::net::setup::Way;
 use crate::net::{sealing, setup};
 use crate::{Context, Failure};
 
@@ -73,7 +74,7 @@ struct Verified {
 /// Everything that this home can re-establish about a bundle.
 fn check(bytes: &[u8], context: &Context) -> Result<Verified, String> {
     let bundle = Bundle::from_bytes(bytes).map_err(|e| format!("not a receipt: {e}"))?;
-    let mut engine = Engine::new(Level::detect(), 1);
+    let mut engine = Engine::new(nesa_kernels::Level::detect(), 1);
     let known = known_model(&bundle, context)?;
     let verdict = match &known {
         Some(p) => {
@@ -83,16 +84,35 @@ fn check(bytes: &[u8], context: &Context) -> Result<Verified, String> {
         None => verify::bundle(&bundle, None, &mut |_| None, &mut engine),
     }
     .map_err(|e| e.to_string())?;
+    let mut verdict = verdict;
     let reason = match &known {
-        Some(p) => {
-            nesa_client::reproduce(&bundle, &p.client, &p.tier, &mut engine)
-                .map_err(|e| e.to_string())?;
-            format!(
-                "signatures and chain hold; {} of {} cells recomputed, all equal; the prompt's rows \
-                 and every sampled token reproduced",
-                verdict.cells, verdict.cells_total
-            )
-        }
+        Some(p) => match &p.way {
+            Way::Shares(_) => return Err("a model is read with its blocks here".to_owned()),
+            Way::Hops(_) if bundle.inference.privacy == Privacy::Hss.name() => {
+                let mut blocks = |i| p.block(i);
+                let whole = nesa_client::recompute(&bundle, &p.client, &mut blocks, &mut engine)
+                    .map_err(|e| e.to_string())?;
+                if whole {
+                    verdict.level = Level::Checked;
+                    "the holders' signatures hold; the whole answer was computed again here: every bit \
+                     and every token equal"
+                        .to_owned()
+                } else {
+                    "the holders' signatures hold; the model's blocks here cannot be read, so nothing \
+                     was recomputed"
+                        .to_owned()
+                }
+            }
+            Way::Hops(tier) => {
+                nesa_client::reproduce(&bundle, &p.client, tier, &mut engine)
+                    .map_err(|e| e.to_string())?;
+                format!(
+                    "signatures and chain hold; {} of {} cells recomputed, all equal; the prompt's rows \
+                     and every sampled token reproduced",
+                    verdict.cells, verdict.cells_total
+                )
+            }
+        },
         None => {
             "signatures and chain hold; the model (or its key) is not in this home, so nothing \
                  was recomputed"
@@ -110,7 +130,9 @@ fn check(bytes: &[u8], context: &Context) -> Result<Verified, String> {
 /// The model that the bundle speaks of, as its nodes served it, if this home has it and the key.
 fn known_model(b: &Bundle, context: &Context) -> Result<Option<setup::Prepared>, String> {
     let text = |e: &dyn std::fmt::Display| e.to_string();
-    let Some(served) = b.hops.first().map(|h| h.statement.model) else {
+    let hop = b.hops.first().map(|h| h.statement.model);
+    let holder = b.holders.signed.first().map(|h| h.statement.model);
+    let Some(served) = hop.or(holder) else {
         return Ok(None);
     };
     let models = context.home.models().map_err(|e| text(&e))?;
@@ -128,7 +150,9 @@ fn known_model(b: &Bundle, context: &Context) -> Result<Option<setup::Prepared>,
         .parse::<Privacy>()
         .map_err(|e| text(&e))?
     {
-        Privacy::Open => setup::prepare_with(&context.home, &model, None, &mut quiet),
+        Privacy::Open | Privacy::Hss => {
+            setup::prepare_with(&context.home, &model, None, &mut quiet)
+        }
         Privacy::Ee => {
             let Ok(sealed) = context.home.sealed(&served) else {
                 return Ok(None);

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::NetworkError;
 use super::fleet::{Fleet, split};
 use super::heads::Heads;
+use super::private::PrivateCost;
 
 /// Messages from hops that wait for the client: rows of three flights and the evidence.
 const INBOX_MAX: usize = 64;
@@ -37,6 +38,8 @@ pub struct Answer {
     pub first_token_s: f64,
     /// Tokens per second after the first token; of all tokens where there is one only.
     pub tokens_per_second: f64,
+    /// Under `hss`: what it cost, and who was left out.
+    pub private: Option<PrivateCost>,
 }
 
 /// Packed blocks of the served model for recomputation, by layer.
@@ -172,10 +175,18 @@ impl<'a> Session<'a> {
             .map_err(|e| lost(&e))?;
         let (sender, mut receiver) = stream.split();
         self.senders.push(sender);
+        let (record, peer) = (fleet.record.clone(), fleet.nodes[i].peer.clone());
         tokio::spawn(async move {
             loop {
                 let message = match receiver.recv().await {
-                    Ok(Some(f)) => Message::decode(f.kind, &f.payload).map_err(|e| e.to_string()),
+                    Ok(Some(f)) => {
+                        let kept = record
+                            .as_ref()
+                            .map_or(Ok(()), |r| r.frame(&peer, stream_kind::SESSION, &f));
+                        kept.map_err(|e| e.to_string()).and_then(|()| {
+                            Message::decode(f.kind, &f.payload).map_err(|e| e.to_string())
+                        })
+                    }
                     Ok(None) => Err("it closed the session".to_owned()),
                     Err(e) => Err(e.to_string()),
                 };
@@ -261,13 +272,7 @@ pub async fn answer(
         }
     };
     let total_s = started.elapsed().as_secs_f64();
-    let tokens = ask.answer().len() as f64;
-    let after_first = (total_s - first_token_s).max(1e-9);
-    let tokens_per_second = if tokens > 1.0 {
-        (tokens - 1.0) / after_first
-    } else {
-        tokens / total_s
-    };
+    let tokens_per_second = rate(ask.answer().len(), total_s, first_token_s);
     let checked = collect(&mut session, &ask, assurance, engine, blocks).await;
     session.close().await;
     let (bundle, verdict) = checked?;
@@ -278,7 +283,18 @@ pub async fn answer(
         verdict,
         first_token_s,
         tokens_per_second,
+        private: None,
     })
+}
+
+/// Tokens per second after the first token; of all tokens where there is one only.
+pub(super) fn rate(tokens: usize, total_s: f64, first_token_s: f64) -> f64 {
+    let tokens = tokens as f64;
+    if tokens > 1.0 {
+        (tokens - 1.0) / (total_s - first_token_s).max(1e-9)
+    } else {
+        tokens / total_s.max(1e-9)
+    }
 }
 
 /// Runs the state machine until the answer is complete.

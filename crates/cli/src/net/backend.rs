@@ -69,10 +69,7 @@ impl NetworkBackend {
 impl Backend for NetworkBackend {
     fn models(&self) -> Vec<ModelInfo> {
         let (s, manifest) = (&self.0, self.0.model.manifest());
-        let privacy = s
-            .current
-            .try_read()
-            .map_or("ee", |p| p.tier.privacy().name());
+        let privacy = s.current.try_read().map_or("hss", |p| p.privacy().name());
         vec![ModelInfo {
             id: s.model.name().to_owned(),
             created_s: created_s(&s.model),
@@ -117,7 +114,7 @@ impl Shared {
     /// and sessions that run keep the old ones.
     async fn prepared(&self) -> Result<Arc<Prepared>, NetworkError> {
         let now = Arc::clone(&*self.current.read().await);
-        if now.tier.privacy() == Privacy::Open {
+        if now.privacy() != Privacy::Ee {
             return Ok(now);
         }
         let id = sealing::deployment_key(&self.home)?.id();
@@ -129,7 +126,8 @@ impl Shared {
         if now.served.manifest().sealed_under == Some(id) {
             return Ok(now);
         }
-        let mut next = setup::prepare(&self.home, &self.model, Privacy::Ee, &mut |_, _| ())?;
+        let key = sealing::deployment_key(&self.home)?;
+        let mut next = setup::prepare_with(&self.home, &self.model, Some(&key), &mut |_, _| ())?;
         // Another key seals the blocks; the head stays the client's own.
         next.heads.clone_from(&now.heads);
         next.deploy(&self.network.fleet, &|_| ()).await?;
@@ -158,7 +156,7 @@ impl Shared {
         };
         let mut engine = setup::engine(Some(&self.simd), 1);
         let mut show = |text: &str| offer(events, cancel, text);
-        let label = prepared.tier.privacy().label().to_string();
+        let label = prepared.privacy().label().to_string();
         let started = Event::Started {
             privacy: label.clone(),
             receipt: None,

@@ -1,5 +1,6 @@
 //! Give each node its range of blocks: offer, answer what it still needs, wait until it serves.
 
+use nesa_client::Placement;
 use nesa_codec::Encode;
 use nesa_net::{Connection, Frame, stream_kind};
 use nesa_pipeline::deploy::{CHUNK_BYTES_MAX, Message};
@@ -21,6 +22,24 @@ pub async fn deploy(
     let ranges = split(model.manifest().shape.layers, fleet.nodes.len());
     for (i, range) in ranges.iter().enumerate() {
         one(fleet, i, model, range.start as u32, range.end as u32, sent).await?;
+    }
+    Ok(())
+}
+
+/// Offers every node the layers of which it holds shares.
+///
+/// # Errors
+/// As [`deploy`].
+pub async fn shares(
+    fleet: &Fleet,
+    model: &ModelDir,
+    placement: &Placement,
+    sent: &dyn Fn(u64),
+) -> Result<(), NetworkError> {
+    for i in 0..fleet.nodes.len() {
+        for range in placement.layers(i) {
+            one(fleet, i, model, range.start as u32, range.end as u32, sent).await?;
+        }
     }
     Ok(())
 }

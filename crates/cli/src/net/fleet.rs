@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::NetworkError;
+use super::record::Record;
 
 /// One node as its operator announced it.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub struct Node {
     pub address: String,
     /// Who runs it, self-declared.
     pub operator: String,
+    /// Where it runs, where its operator says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
 }
 
 /// Most nodes taken from a bootstrap node.
@@ -30,6 +34,8 @@ const NODES_MAX: usize = 64;
 pub struct Fleet {
     /// In pipeline order.
     pub nodes: Vec<Node>,
+    /// Keeps what nodes send here, where that is wanted.
+    pub record: Option<Record>,
     identity: Identity,
     transport: Quic,
     connections: Mutex<BTreeMap<String, QuicConnection>>,
@@ -53,6 +59,10 @@ pub fn net_config() -> NetConfig {
         .frame_limits
         .by_kind
         .push((nesa_net::stream_kind::SESSION, session));
+    config
+        .frame_limits
+        .by_kind
+        .push((nesa_net::stream_kind::SHARE, session));
     config
         .frame_limits
         .by_kind
@@ -81,6 +91,7 @@ impl Fleet {
         let transport = Quic::bind(own, &any.parse::<Address>()?, net_config())?;
         Ok(Self {
             nodes,
+            record: None,
             identity,
             transport,
             connections: Mutex::new(BTreeMap::new()),
@@ -208,6 +219,7 @@ pub async fn discover(fleet: &Fleet, address: &str) -> Result<Vec<Node>, Network
                 peer: r.peer.to_string(),
                 address,
                 operator: r.operator,
+                region: None,
             })
         })
         .collect();

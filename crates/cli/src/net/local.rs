@@ -44,7 +44,7 @@ pub struct NodeOptions {
     pub simd: Option<String>,
     /// Threads of each node.
     pub threads: usize,
-    /// Further arguments, the same for every node.
+    /// Further arguments: for every node, or as `i:argument` for node `i` alone.
     pub extra: Vec<String>,
 }
 
@@ -140,7 +140,13 @@ fn spawn(home: &Home, i: usize, o: &NodeOptions) -> Result<Child, NetworkError> 
             .arg("--record")
             .arg(record.join(format!("node-{i}")));
     }
-    command.args(&o.extra);
+    let here = format!("{i}:");
+    let is_for_another = |a: &str| {
+        a.split_once(':')
+            .is_some_and(|(n, _)| n.parse::<usize>().is_ok_and(|n| n != i))
+    };
+    let mine = o.extra.iter().filter(|a| !is_for_another(a));
+    command.args(mine.map(|a| a.strip_prefix(&here).unwrap_or(a)));
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -164,6 +170,7 @@ fn parse_ready(line: &str) -> Result<Node, NetworkError> {
         peer: text("peer")?,
         address: text("listen")?,
         operator: text("operator")?,
+        region: None,
     })
 }
 

@@ -3,32 +3,54 @@
 use std::sync::{Arc, Mutex};
 
 use nesa_checkpoint::Message;
-use nesa_client::{Ask, Assurance, ClientModel, Privacy, Request, Tier};
+use nesa_client::{Ask, Assurance, ClientModel, Padding, Privacy, Request, Tier};
 use nesa_codec::{Digest, Encode};
 use nesa_kernels::Level;
 use nesa_model::block::Common;
 use nesa_model::manifest::Pooling;
 use nesa_model::{Engine, Sampling, Shard};
 use nesa_privacy::RowKey;
+use nesa_privacy::shares::Scheme;
 use nesa_storage::{Home, ModelDir};
 
 use super::answer::{Answer, Compute, answer, random};
 use super::fleet::Fleet;
 use super::heads::Heads;
+use super::private::{self, PrivateModel};
 use super::{NetworkError, deploy, sealing};
 
 /// A model ready to be asked under one tier.
 pub struct Prepared {
     /// Text side, embedding and head.
     pub client: Arc<ClientModel>,
-    /// What the nodes serve: sealed under `ee`, compiled under `open`.
+    /// What the nodes serve: sealed under `ee`, else as compiled.
     pub served: ModelDir,
-    /// Hides and reveals rows.
-    pub tier: Tier,
+    /// How requests travel.
+    pub way: Way,
     common: Arc<Common>,
     packed: Mutex<Vec<Option<Arc<Shard>>>>,
     /// Computes the logits of several answers at once, where answers run side by side.
     pub heads: Option<Heads>,
+}
+
+/// How requests travel.
+#[derive(Debug, Clone)]
+pub enum Way {
+    /// Hidden rows go from hop to hop.
+    Hops(Tier),
+    /// Shares go to holders; everything but the products is done here.
+    Shares(Arc<PrivateModel>),
+}
+
+/// How shares are dealt and lengths hidden under `hss`.
+#[derive(Debug, Clone, Copy)]
+pub struct Sharing {
+    /// Who learns nothing together, and how many hold a share.
+    pub scheme: Scheme,
+    /// Rows of one step.
+    pub width: usize,
+    /// Buckets of lengths.
+    pub padding: Padding,
 }
 
 impl std::fmt::Debug for Prepared {
@@ -56,7 +78,7 @@ pub struct Question {
 /// one pipeline work at the same time.
 const CHUNK: usize = 64;
 
-/// Loads the client side of `model` and seals its blocks where the tier asks for it.
+/// Loads the client side of `model`, and what the tier needs besides: sealed blocks, or check keys.
 ///
 /// # Errors
 /// [`NetworkError`] of the part that fails.
@@ -64,13 +86,22 @@ pub fn prepare(
     home: &Home,
     model: &ModelDir,
     privacy: Privacy,
+    sharing: Sharing,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Prepared, NetworkError> {
-    let key = match privacy {
-        Privacy::Open => None,
-        Privacy::Ee => Some(sealing::deployment_key(home)?),
-    };
-    prepare_with(home, model, key.as_ref(), progress)
+    match privacy {
+        Privacy::Open => prepare_with(home, model, None, progress),
+        Privacy::Ee => {
+            let key = sealing::deployment_key(home)?;
+            prepare_with(home, model, Some(&key), progress)
+        }
+        Privacy::Hss => {
+            let mut prepared = prepare_with(home, model, None, &mut |_, _| ())?;
+            let private = PrivateModel::load(home, model, sharing, progress)?;
+            prepared.way = Way::Shares(Arc::new(private));
+            Ok(prepared)
+        }
+    }
 }
 
 /// As [`prepare`], under a given deployment key, or open without one.
@@ -106,7 +137,7 @@ pub fn prepare_with(
     Ok(Prepared {
         client: Arc::new(client),
         served,
-        tier,
+        way: Way::Hops(tier),
         common,
         packed: Mutex::new(vec![None; layers]),
         heads: None,
@@ -114,6 +145,26 @@ pub fn prepare_with(
 }
 
 impl Prepared {
+    /// The tier.
+    #[must_use]
+    pub fn privacy(&self) -> Privacy {
+        match &self.way {
+            Way::Hops(tier) => tier.privacy(),
+            Way::Shares(_) => Privacy::Hss,
+        }
+    }
+
+    /// A hidden row as the unsealed model puts it out.
+    ///
+    /// # Errors
+    /// As [`Tier::reveal`].
+    pub fn reveal(&self, row: &mut [i32]) -> Result<(), NetworkError> {
+        match &self.way {
+            Way::Hops(tier) => Ok(tier.reveal(row)?),
+            Way::Shares(_) => Ok(()),
+        }
+    }
+
     /// The packed block of layer `i` as the nodes serve it, for recomputation.
     #[must_use]
     pub fn block(&self, i: u32) -> Option<Arc<Shard>> {
@@ -155,7 +206,13 @@ impl Prepared {
             max_tokens: q.max_tokens,
             chunk: CHUNK,
         };
-        let ask = Ask::new(Arc::clone(&self.client), self.tier.clone(), request)?;
+        let tier = match &self.way {
+            Way::Shares(private) => {
+                return private::answer(fleet, self, private, request, engine, show).await;
+            }
+            Way::Hops(tier) => tier.clone(),
+        };
+        let ask = Ask::new(Arc::clone(&self.client), tier, request)?;
         let mut blocks = |i| self.block(i);
         let compute = Compute {
             engine,
@@ -170,7 +227,13 @@ impl Prepared {
     /// # Errors
     /// As [`deploy::deploy`].
     pub async fn deploy(&self, fleet: &Fleet, sent: &dyn Fn(u64)) -> Result<(), NetworkError> {
-        deploy::deploy(fleet, &self.served, sent).await
+        match &self.way {
+            Way::Hops(_) => deploy::deploy(fleet, &self.served, sent).await,
+            Way::Shares(private) => {
+                let placement = private.placement(fleet)?;
+                deploy::shares(fleet, &self.served, &placement, sent).await
+            }
+        }
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) fn put(folder: &TempDir, home: &Home, name: &str) -> Result<ModelDir>
         name,
         checkpoint: &checkpoint,
         catalog: None,
+        never_published: false,
     };
     install(home, &what, &mut |_| ())
 }

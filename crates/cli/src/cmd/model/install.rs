@@ -32,6 +32,9 @@ pub(crate) struct Import {
     /// What to call it [default: from the file's name]
     #[arg(long)]
     name: Option<String>,
+    /// The weights were never published: tier `ee` is then the default for this model
+    #[arg(long)]
+    never_published: bool,
 }
 
 /// Runs `nesa model pull`.
@@ -56,7 +59,12 @@ pub(crate) fn pull(what: &Pull, context: &Context) -> Result<(), Failure> {
         context.out.result(&value, || path.clone());
         return Ok(());
     }
-    let model = compile(context, pulled.name, &pulled.path, Some(pulled.name))?;
+    let model = compile(
+        context,
+        pulled.name,
+        &pulled.path,
+        Provenance::Catalog(pulled.name),
+    )?;
     report(context, &model, origin, start);
     Ok(())
 }
@@ -117,7 +125,10 @@ pub(crate) fn import(what: &Import, context: &Context) -> Result<(), Failure> {
         )));
     }
     let name = what.name.clone().unwrap_or_else(|| slug(&what.path));
-    let model = compile(context, &name, &what.path, None)?;
+    let from = Provenance::File {
+        never_published: what.never_published,
+    };
+    let model = compile(context, &name, &what.path, from)?;
     report(context, &model, "import", start);
     Ok(())
 }
@@ -142,18 +153,35 @@ fn slug(path: &Path) -> String {
     name.trim_start_matches(['-', '_', '.']).to_owned()
 }
 
+/// Where a checkpoint comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Provenance<'a> {
+    /// The catalog, under this name.
+    Catalog(&'a str),
+    /// A file of the user.
+    File {
+        /// Whether nobody else has the weights.
+        never_published: bool,
+    },
+}
+
 /// Compiles a checkpoint into the home, with progress.
 pub(crate) fn compile(
     context: &Context,
     name: &str,
     checkpoint: &Path,
-    catalog: Option<&str>,
+    from: Provenance<'_>,
 ) -> Result<ModelDir, Failure> {
     let bar = context.out.bar(0, Unit::Items);
+    let (catalog, never_published) = match from {
+        Provenance::Catalog(name) => (Some(name), false),
+        Provenance::File { never_published } => (None, never_published),
+    };
     let what = Install {
         name,
         checkpoint,
         catalog,
+        never_published,
     };
     let mut on = |p: Progress| {
         let (label, done, total) = match p {
