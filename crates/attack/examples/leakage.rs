@@ -15,6 +15,7 @@ use nesa_attack::lab::Subject;
 use nesa_attack::report::{self, Effort, Findings, json, markdown};
 use nesa_attack::traffic::Shaping;
 use nesa_attack::{Base, fast};
+use nesa_client::Padding;
 use nesa_privacy::shares::Scheme;
 use nesa_storage::ModelDir;
 
@@ -28,6 +29,8 @@ const CHUNK: usize = 4096;
 const BLOCKS: u32 = 2;
 /// Texts of the tables on single requests, and their tokens.
 const TEXTS: (usize, usize) = (8, 12);
+/// Rows of a step with drafts.
+const WIDTH: usize = 4;
 /// Tokens of the sessions from which a node reads what remains.
 const SESSION: usize = 64;
 
@@ -35,10 +38,10 @@ fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let home = args.iter().position(|a| a == "--home");
     let home = home.and_then(|i| args.get(i + 1)).map(PathBuf::from);
-    let shaping = shaping();
+    let ways = ways();
     let report = match &home {
-        None => fast::measure(&shaping)?,
-        Some(home) => full(home, &shaping)?,
+        None => fast::measure(&ways)?,
+        Some(home) => full(home, &ways)?,
     };
     let asked = |option: &str| args.iter().any(|a| a == option);
     if asked("--json") {
@@ -58,16 +61,31 @@ fn main() -> Result<()> {
     }
 }
 
-/// How the client of `hss` fills up its flights.
-fn shaping() -> Shaping {
-    Shaping {
-        prompt_buckets: vec![16, 32, 64, 128, 256],
-        flight_buckets: vec![16, 32, 64, 128, 256],
-        width: 4,
-    }
+/// How clients fill up their flights.
+fn ways() -> [(&'static str, Shaping); 4] {
+    let hss = |prompt, steps| Shaping {
+        prompt,
+        steps,
+        width: WIDTH,
+    };
+    [
+        ("open and ee: one row per token", Shaping::none(1)),
+        ("hss, padding off, steps of 4 rows", Shaping::none(WIDTH)),
+        (
+            "hss, padding standard, steps of 4 rows",
+            hss(
+                |n| Padding::Standard.prompt(n),
+                |n| Padding::Standard.steps(n),
+            ),
+        ),
+        (
+            "hss, padding strong, steps of 4 rows",
+            hss(|n| Padding::Strong.prompt(n), |n| Padding::Strong.steps(n)),
+        ),
+    ]
 }
 
-fn full(home: &Path, shaping: &Shaping) -> Result<report::Report> {
+fn full(home: &Path, ways: &[(&str, Shaping)]) -> Result<report::Report> {
     let text = documentation()?;
     let mut found = Vec::new();
     for name in MODELS {
@@ -80,7 +98,7 @@ fn full(home: &Path, shaping: &Shaping) -> Result<report::Report> {
     if found.is_empty() {
         return Err(format!("{} has none of {MODELS:?}", home.display()).into());
     }
-    Ok(report::report(found, shaping, 1))
+    Ok(report::report(found, ways, 1))
 }
 
 /// The prose of this repository: its documents and the comments of its code.
@@ -151,7 +169,7 @@ fn model(name: &str, folder: &ModelDir, text: &str) -> Result<Findings> {
     let subject = Subject::new(name, base, texts.collect(), attacker, 77)?;
     let scheme = |t, n| Scheme::new(t, n);
     let effort = Effort {
-        search: 512,
+        search: 4096,
         schemes: vec![scheme(1, 2)?, scheme(2, 3)?],
         positions: vec![256, 1024, 4096, 16_384, 65_536],
         known: vec![16, 256, 1024],

@@ -53,7 +53,6 @@ pub fn curve(
 fn point(view: &View, truth: &[u32], corpus: &[u32], depth: usize, known: &[usize]) -> Point {
     let symbols = symbols(view);
     let pairs = |&count: &usize| {
-        let count = count.min(truth.len());
         let known: Vec<usize> = (0..count).map(|i| i * truth.len() / count).collect();
         let named = pairs::without_base(view, truth, &known);
         let mut given = vec![false; truth.len()];
@@ -70,7 +69,11 @@ fn point(view: &View, truth: &[u32], corpus: &[u32], depth: usize, known: &[usiz
         distinct: symbols.iter().max().map_or(0, |m| *m as usize + 1),
         rank: Score::of(&rank::guess(&symbols, corpus), truth),
         bigram: Score::of(&bigram::guess(&symbols, corpus, TOP), truth),
-        known: known.iter().map(pairs).collect(),
+        known: known
+            .iter()
+            .filter(|n| **n < truth.len())
+            .map(pairs)
+            .collect(),
         linked: linked(view, truth),
     }
 }

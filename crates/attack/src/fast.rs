@@ -13,11 +13,11 @@ use crate::{AttackError, Base};
 /// Wrong answers of each kind: more than 10,000 over all.
 const DEVIATIONS: usize = 1_000;
 
-/// Measures the fast subset. `shaping` is how the `hss` client sends.
+/// Measures the fast subset. `ways` are how clients send, by name.
 ///
 /// # Errors
 /// Never for these models, unless a part of the workspace is broken.
-pub fn measure(shaping: &Shaping) -> Result<Report, AttackError> {
+pub fn measure(ways: &[(&str, Shaping)]) -> Result<Report, AttackError> {
     let mut found = Vec::new();
     for (i, shape) in shapes().into_iter().enumerate() {
         found.push(if i == 0 {
@@ -26,7 +26,7 @@ pub fn measure(shaping: &Shaping) -> Result<Report, AttackError> {
             small(["", "random-gpt2", "random-bert"][i], &shape)?
         });
     }
-    Ok(report(found, shaping, 1))
+    Ok(report(found, ways, 1))
 }
 
 fn schemes(of: &[(usize, usize)]) -> Result<Vec<Scheme>, AttackError> {

@@ -151,10 +151,11 @@ impl Subject {
         let broken = Expect::Broken;
         let named = vocabulary::first(&self.base, &open, Feature::Plain)?;
         table.add(Tier::Open, "A6", "vocabulary matching", &named, broken);
+        let mut undone = Undone::new(&self.base, &ee);
         for how in Matching::ALL {
             let control = self.weight_control(how);
             let map = row_map(&self.base.shape, &self.sealed, &self.base.blocks, how);
-            let named = vocabulary::first(&self.base, &pairs::undone(&ee, &map), Feature::Plain)?;
+            let named = undone.named(&map)?;
             let expect = match how {
                 Matching::Plain => Expect::Reported,
                 _ => broken,
@@ -165,7 +166,8 @@ impl Subject {
         table.heads()?;
         for known in [1, 2, KNOWN] {
             let known: Vec<usize> = self.known(known);
-            let named = pairs::with_base(&self.base, &ee, &self.truth(), &known)?;
+            let map = pairs::fitted(&self.base, &ee, &self.truth(), &known)?;
+            let named = undone.named(&map)?;
             let how = match known.len() {
                 1 => "Procrustes, 1 pair".to_owned(),
                 n => format!("Procrustes, {n} pairs"),
@@ -175,14 +177,16 @@ impl Subject {
             } else {
                 broken
             };
-            table.add(Tier::Ee, "A5", &how, &named, expect);
+            table.add_unknown(Tier::Ee, "A5", &how, &named, &known, expect);
         }
         let named = vocabulary::first(&self.base, &ee, Feature::Plain)?;
         table.add(Tier::Ee, "A6", "rows as they are", &named, Expect::Reported);
         let named = vocabulary::first(&self.base, &ee, Feature::SortedMagnitudes)?;
         table.add(Tier::Ee, "A6", "sorted rows", &named, broken);
-        let named = gram::with_base(&self.base, &ee, &self.truth(), &self.known(2))?;
-        table.add(Tier::Ee, "A7", "lengths and 2 anchors", &named, broken);
+        let known = self.known(2);
+        let named = gram::with_base(&self.base, &ee, &self.truth(), &known)?;
+        let how = "lengths and 2 anchors";
+        table.add_unknown(Tier::Ee, "A7", how, &named, &known, broken);
         let mut rows = table.rows;
         if search > 0 && self.base.shape.causal {
             rows.extend(self.deep(search)?);
@@ -196,14 +200,32 @@ impl Subject {
         for depth in [1, 2] {
             let open = self.base.view(Stage::Boundary(depth), &self.texts)?;
             let ee = self.hidden(&open)?;
-            for (tier, view, feature) in [
-                (Tier::Open, &open, Feature::Plain),
-                (Tier::Ee, &ee, Feature::SortedMagnitudes),
+            let map = row_map(
+                &self.base.shape,
+                &self.sealed,
+                &self.base.blocks,
+                Matching::Sorted,
+            );
+            let undone = pairs::undone(&ee, &map);
+            table.party = match depth {
+                1 => "a node behind 1 block".to_owned(),
+                n => format!("a node behind {n} blocks"),
+            };
+            let sorted = Feature::SortedMagnitudes;
+            for (tier, how, view, feature, expect) in [
+                (Tier::Open, "", &open, Feature::Plain, Expect::Broken),
+                (
+                    Tier::Ee,
+                    "after A4, ",
+                    &undone,
+                    Feature::Plain,
+                    Expect::Broken,
+                ),
+                (Tier::Ee, "sorted rows, ", &ee, sorted, Expect::Reported),
             ] {
-                table.party = format!("rows behind {depth} blocks");
                 let named = vocabulary::deeper(&self.base, view, Search { feature, tries })?;
-                let how = "candidates run forward";
-                table.add(tier, "A6", how, &named, Expect::Broken);
+                let how = format!("{how}candidates run forward");
+                table.add(tier, "A6", &how, &named, expect);
             }
         }
         Ok(table.rows)
@@ -247,7 +269,11 @@ impl Subject {
             for ((attack, how, weights, named), (_, _, _, control)) in guesses.iter().zip(&controls)
             {
                 table.weights = *weights;
-                table.add(tier, attack, how, named, Expect::Chance);
+                let known = match *how {
+                    "Procrustes, then A6" | "lengths and anchors" => self.known(KNOWN),
+                    _ => Vec::new(),
+                };
+                table.add_unknown(tier, attack, how, named, &known, Expect::Chance);
                 let control = Score::of(control, &self.truth()).rate();
                 table.control(if matches!(*attack, "A1" | "A2") {
                     None // their controls are texts of their own
@@ -280,8 +306,13 @@ impl Subject {
             &self.base.blocks,
             Matching::Sorted,
         );
-        let of = |feature| vocabulary::first(&self.base, view, feature);
-        let matched = vocabulary::first(&self.base, &pairs::undone(view, &map), Feature::Plain)?;
+        let plain = vocabulary::first(&self.base, view, Feature::Plain)?;
+        let sorted = vocabulary::first(&self.base, view, Feature::SortedMagnitudes)?;
+        let matched = if map == RowMap::identity(view.dim) {
+            plain.clone()
+        } else {
+            Undone::new(&self.base, view).named(&map)?
+        };
         let (base, none) = (Weights::Public, Weights::NeverPublished);
         let counted = rank::guess(&symbols, &self.corpus);
         let aligned = bigram::guess(&symbols, &self.corpus, TOP);
@@ -295,8 +326,8 @@ impl Subject {
             ("A4", "weights, then A6", base, matched),
             ("A5", "Procrustes, then A6", base, solved),
             ("A5", "a known call, nearest rows", none, near),
-            ("A6", "rows as they are", base, of(Feature::Plain)?),
-            ("A6", "sorted rows", base, of(Feature::SortedMagnitudes)?),
+            ("A6", "rows as they are", base, plain),
+            ("A6", "sorted rows", base, sorted),
             ("A7", "lengths and anchors", base, long),
             ("A7", "the same call twice, by angles", none, twice),
         ])
@@ -320,6 +351,33 @@ impl Subject {
 
 /// Code, way, least knowledge and guesses of an attack.
 type Guesses = (&'static str, &'static str, Weights, Vec<Option<u32>>);
+
+/// A6 on a view under several guesses of the map, most of which are the same.
+struct Undone<'a> {
+    base: &'a Base,
+    view: &'a View,
+    done: Vec<(RowMap, Vec<Option<u32>>)>,
+}
+
+impl<'a> Undone<'a> {
+    fn new(base: &'a Base, view: &'a View) -> Self {
+        Self {
+            base,
+            view,
+            done: Vec::new(),
+        }
+    }
+
+    fn named(&mut self, map: &RowMap) -> Result<Vec<Option<u32>>, AttackError> {
+        if let Some((_, named)) = self.done.iter().find(|d| d.0 == *map) {
+            return Ok(named.clone());
+        }
+        let view = pairs::undone(self.view, map);
+        let named = vocabulary::first(self.base, &view, Feature::Plain)?;
+        self.done.push((map.clone(), named.clone()));
+        Ok(named)
+    }
+}
 
 struct Table<'a> {
     subject: &'a Subject,
@@ -348,13 +406,29 @@ impl<'a> Table<'a> {
         named: &[Option<u32>],
         expect: Expect,
     ) {
+        self.add_unknown(tier, attack, how, named, &[], expect);
+    }
+
+    /// Counts all positions but those that were `known` from the start.
+    fn add_unknown(
+        &mut self,
+        tier: Tier,
+        attack: &'static str,
+        how: &str,
+        named: &[Option<u32>],
+        known: &[usize],
+        expect: Expect,
+    ) {
+        let open = (0..self.truth.len()).filter(|i| !known.contains(i));
+        let (named, truth): (Vec<Option<u32>>, Vec<u32>) =
+            open.map(|i| (named[i], self.truth[i])).unzip();
         self.rows.push(Row {
             tier,
             party: self.party.clone(),
             attack,
             how: how.to_owned(),
             weights: self.weights,
-            score: Score::of(named, &self.truth),
+            score: Score::of(&named, &truth),
             control: None,
             expect,
         });

@@ -33,16 +33,16 @@ pub fn procrustes(plain: &[i32], hidden: &[i32], dim: usize) -> RowMap {
     RowMap { from, negative }
 }
 
-/// Names all tokens of `view`, of which those at the indices `known` are given by `truth`.
+/// The map that explains the rows of `view` at the indices `known`, whose tokens `truth` gives.
 ///
 /// # Errors
 /// [`AttackError::Stage`] for rows behind a block.
-pub fn with_base(
+pub fn fitted(
     base: &Base,
     view: &View,
     truth: &[u32],
     known: &[usize],
-) -> Result<Vec<Option<u32>>, AttackError> {
+) -> Result<RowMap, AttackError> {
     let (mut plain, mut hidden) = (Vec::new(), Vec::new());
     for (at, (_, t, row)) in view.rows().enumerate() {
         if known.contains(&at) {
@@ -50,7 +50,20 @@ pub fn with_base(
             hidden.extend_from_slice(row);
         }
     }
-    let map = procrustes(&plain, &hidden, view.dim);
+    Ok(procrustes(&plain, &hidden, view.dim))
+}
+
+/// Names all tokens of `view` by the map that is [`fitted`] to the known ones.
+///
+/// # Errors
+/// As [`fitted`].
+pub fn with_base(
+    base: &Base,
+    view: &View,
+    truth: &[u32],
+    known: &[usize],
+) -> Result<Vec<Option<u32>>, AttackError> {
+    let map = fitted(base, view, truth, known)?;
     crate::vocabulary::first(base, &undone(view, &map), Feature::Plain)
 }
 

@@ -69,8 +69,8 @@ pub struct Report {
     pub findings: Vec<Findings>,
     /// Rates of A1 and A2 where they must succeed.
     pub frequency: (f64, f64),
-    /// A9 by name of the shaping.
-    pub traffic: Vec<(String, Shaping, Bits)>,
+    /// A9 by how a client sends.
+    pub traffic: Vec<(String, Bits)>,
 }
 
 /// Measures one model; `long` are texts for the curve, `other` another model of the same shape for
@@ -152,27 +152,20 @@ fn texts(long: &[Vec<u32>], most: usize) -> Vec<Vec<u32>> {
     cut.collect()
 }
 
-/// Puts `findings` together with what needs no model. `shaping` is how the `hss` client sends.
+/// Puts `findings` together with what needs no model. `ways` are how clients send, by name; drafts are as
+/// wide as the widest of them.
 #[must_use]
-pub fn report(findings: Vec<Findings>, shaping: &Shaping, seed: u64) -> Report {
-    let requests = requests(REQUESTS, shaping.width.max(2), seed);
-    let unpadded = Shaping {
-        width: shaping.width,
-        ..Shaping::none()
-    };
-    let ways = [
-        ("open, ee".to_owned(), Shaping::none()),
-        ("hss without padding".to_owned(), unpadded),
-        ("hss".to_owned(), shaping.clone()),
-    ];
-    let counted = |(name, shaping): (String, Shaping)| {
-        let bits = bits(&requests, &shaping);
-        (name, shaping, bits)
+pub fn report(findings: Vec<Findings>, ways: &[(&str, Shaping)], seed: u64) -> Report {
+    let width = ways.iter().map(|w| w.1.width).max().unwrap_or(1);
+    let requests = requests(REQUESTS, width, seed);
+    let counted = |(name, shaping): &(&str, Shaping)| {
+        let bits = bits(&requests, shaping);
+        ((*name).to_owned(), bits)
     };
     Report {
         findings,
         frequency: frequency_controls(),
-        traffic: ways.into_iter().map(counted).collect(),
+        traffic: ways.iter().map(counted).collect(),
     }
 }
 

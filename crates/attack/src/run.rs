@@ -9,7 +9,7 @@ use crate::lab::Weights;
 use crate::view::{Stage, View, symbols};
 use crate::vocabulary::{Feature, Search};
 use crate::weights::{Matching, row_map};
-use crate::{AttackError, Base, RowMap, bigram, gram, pairs, rank, vocabulary};
+use crate::{AttackError, Base, bigram, gram, pairs, rank, vocabulary};
 
 /// Types that the matching of bigrams aligns.
 const TOP: usize = 150;
@@ -128,24 +128,8 @@ fn from_pairs(
         let named = gram::with_base(means.base, view, &truth, &known)?;
         return Ok(guessed(named));
     }
-    let map = known_map(view, means.base, &truth, &known)?;
+    let map = pairs::fitted(means.base, view, &truth, &known)?;
     search(&pairs::undone(view, &map), means.base, Feature::Plain)
-}
-
-fn known_map(
-    view: &View,
-    base: &Base,
-    truth: &[u32],
-    known: &[usize],
-) -> Result<RowMap, AttackError> {
-    let (mut plain, mut hidden) = (Vec::new(), Vec::new());
-    for (at, (_, t, row)) in view.rows().enumerate() {
-        if known.contains(&at) {
-            plain.extend(base.rows(view.stage, &truth[at..=at], t)?);
-            hidden.extend_from_slice(row);
-        }
-    }
-    Ok(pairs::procrustes(&plain, &hidden, view.dim))
 }
 
 /// A6 with the count of rows that are explained exactly.

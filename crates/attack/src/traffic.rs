@@ -21,51 +21,39 @@ pub struct Request {
 }
 
 /// How a client shapes its flights.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Shaping {
-    /// Rows of a prompt are filled up to the next of these; beyond the last to a multiple of it.
-    /// Empty: none.
-    pub prompt_buckets: Vec<usize>,
-    /// The number of decoding flights is filled up likewise.
-    pub flight_buckets: Vec<usize>,
+    /// Rows that a prompt is filled up to.
+    pub prompt: fn(usize) -> usize,
+    /// Decoding flights that an answer is filled up to.
+    pub steps: fn(usize) -> usize,
     /// Rows of every decoding flight; 1: no drafts.
     pub width: usize,
 }
 
 impl Shaping {
-    /// As `open` and `ee` send: nothing is filled up, one row per token.
+    /// Nothing is filled up.
     #[must_use]
-    pub fn none() -> Self {
+    pub fn none(width: usize) -> Self {
         Self {
-            prompt_buckets: Vec::new(),
-            flight_buckets: Vec::new(),
-            width: 1,
+            prompt: |n| n,
+            steps: |n| n,
+            width,
         }
     }
 
     /// Rows of each flight of `request`.
     #[must_use]
     pub fn flights(&self, request: &Request) -> Vec<usize> {
-        let passes = if self.width == 1 {
+        let steps = if self.width == 1 {
             request.answer
         } else {
             request.passes.len()
         };
-        let passes = filled(passes, &self.flight_buckets);
-        let mut out = vec![filled(request.prompt, &self.prompt_buckets)];
-        out.extend(std::iter::repeat_n(self.width, passes));
+        let mut out = vec![(self.prompt)(request.prompt)];
+        out.extend(std::iter::repeat_n(self.width, (self.steps)(steps)));
         out
     }
-}
-
-fn filled(n: usize, buckets: &[usize]) -> usize {
-    let Some(&last) = buckets.last() else {
-        return n;
-    };
-    let fitting = buckets.iter().find(|b| **b >= n);
-    fitting
-        .copied()
-        .unwrap_or_else(|| n.next_multiple_of(last.max(1)))
 }
 
 /// Entropy in bits of the values seen.
@@ -152,10 +140,10 @@ mod tests {
                 .iter()
                 .all(|r| r.passes.iter().sum::<usize>() == r.answer)
         );
-        let open = bits(&requests, &Shaping::none());
+        let open = bits(&requests, &Shaping::none(1));
         let shaped = Shaping {
-            prompt_buckets: vec![64, 128, 256],
-            flight_buckets: vec![32, 64],
+            prompt: |n| n.next_power_of_two().max(64),
+            steps: |n| n.next_power_of_two().max(32),
             width: 4,
         };
         let shaped = bits(&requests, &shaped);
@@ -165,9 +153,9 @@ mod tests {
         );
         assert!(shaped.all < open.all / 2.0);
         let flights = Shaping {
-            prompt_buckets: vec![8],
-            flight_buckets: vec![],
+            prompt: |n| n.next_multiple_of(8),
             width: 2,
+            ..Shaping::none(1)
         };
         let request = Request {
             prompt: 9,

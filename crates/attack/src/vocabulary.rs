@@ -141,7 +141,7 @@ pub struct Search {
 /// Names the tokens of a causal model's rows behind its first `depth` blocks, greedily.
 ///
 /// Candidates are tried in the order of how near the captured row is to the row that the token has
-/// on its own; an exact hit ends the search of a position.
+/// without the text before it; an exact hit ends the search of a position.
 ///
 /// # Errors
 /// [`AttackError::Stage`] for another stage or a model that is not causal.
@@ -152,40 +152,25 @@ pub fn deeper(base: &Base, view: &View, search: Search) -> Result<Vec<Option<u32
     if !base.shape.causal {
         return Err(AttackError::Stage);
     }
-    let mut runner = Runner::new(base, depth)?;
-    let alone = alone(base, &mut runner, search.feature)?;
+    let mut walk = Deep {
+        base,
+        runner: Runner::new(base, depth)?,
+        search,
+    };
+    // A text's first row is like no other; so later ones are compared with rows behind some first token.
+    let first = walk.table(None)?;
+    let mut later = None;
     let mut out = Vec::with_capacity(view.count());
     for session in &view.sessions {
-        let mut cache = runner.cache(session.len() / view.dim);
+        let mut cache = walk.runner.cache(session.len() / view.dim);
         for (t, row) in session.chunks_exact(view.dim).enumerate() {
             let row = search.feature.of(row);
-            let mut order: Vec<(i64, u32)> = alone
-                .chunks_exact(view.dim)
-                .map(|a| l1(a, &row))
-                .zip(0u32..)
-                .collect();
-            order.sort_unstable();
-            order.truncate(search.tries);
-            let mut best: Option<(i64, u32, KvCache)> = None;
-            for batch in order.chunks(BATCH) {
-                let ids: Vec<u32> = batch.iter().map(|o| o.1).collect();
-                let mut rows = Vec::new();
-                for id in &ids {
-                    rows.extend(base.vocabulary.embed(&base.shape, &[*id], t)?);
-                }
-                let mut caches = vec![cache.clone(); ids.len()];
-                runner.forward_each(&mut rows, &mut caches)?;
-                let found = rows.chunks_exact(view.dim);
-                for ((id, found), cache) in ids.iter().zip(found).zip(caches) {
-                    let distance = l1(&search.feature.of(found), &row);
-                    if best.as_ref().is_none_or(|b| distance < b.0) {
-                        best = Some((distance, *id, cache));
-                    }
-                }
-                if best.as_ref().is_some_and(|b| b.0 == 0) {
-                    break;
-                }
-            }
+            let table = match (t, &mut later) {
+                (0, _) => &first,
+                (_, Some(table)) => table,
+                (_, None) => later.insert(walk.table(out.last().copied().flatten())?),
+            };
+            let best = walk.named(&row, table, t, &cache)?;
             out.push(best.as_ref().map(|b| b.1));
             if let Some((_, _, after)) = best {
                 cache = after;
@@ -195,21 +180,80 @@ pub fn deeper(base: &Base, view: &View, search: Search) -> Result<Vec<Option<u32
     Ok(out)
 }
 
-/// The rows (vocab, dim) of every token alone at position 0, behind the runner's blocks.
-fn alone(base: &Base, runner: &mut Runner, feature: Feature) -> Result<Vec<i32>, AttackError> {
-    let all: Vec<u32> = (0u32..).take(base.shape.vocab).collect();
-    let mut out = Vec::with_capacity(all.len() * base.shape.dim);
-    for ids in all.chunks(256) {
+/// The search of [`deeper`].
+struct Deep<'a> {
+    base: &'a Base,
+    runner: Runner,
+    search: Search,
+}
+
+impl Deep<'_> {
+    /// The features (vocab, dim) of every token's row behind the blocks, alone or right after `before`.
+    fn table(&mut self, before: Option<u32>) -> Result<Vec<i32>, AttackError> {
+        let mut start = self.runner.cache(2);
+        if let Some(token) = before {
+            let mut row = self.base.vocabulary.embed(&self.base.shape, &[token], 0)?;
+            self.runner.forward(&mut row, &mut start)?;
+        }
+        let all: Vec<u32> = (0u32..).take(self.base.shape.vocab).collect();
+        let mut out = Vec::with_capacity(all.len() * self.base.shape.dim);
+        for ids in all.chunks(256) {
+            let (rows, _) = self.run(ids, start.len(), &start)?;
+            out.extend(rows);
+        }
+        Ok(out)
+    }
+
+    /// Features and caches of `ids`, each run at `position` behind `cache`.
+    fn run(
+        &mut self,
+        ids: &[u32],
+        position: usize,
+        cache: &KvCache,
+    ) -> Result<(Vec<i32>, Vec<KvCache>), AttackError> {
         let mut rows = Vec::new();
         for id in ids {
-            rows.extend(base.vocabulary.embed(&base.shape, &[*id], 0)?);
+            let embedded = self
+                .base
+                .vocabulary
+                .embed(&self.base.shape, &[*id], position)?;
+            rows.extend(embedded);
         }
-        let mut caches: Vec<KvCache> = ids.iter().map(|_| runner.cache(1)).collect();
-        runner.forward_each(&mut rows, &mut caches)?;
-        for row in rows.chunks_exact_mut(base.shape.dim) {
-            feature.apply(row);
+        let mut caches = vec![cache.clone(); ids.len()];
+        self.runner.forward_each(&mut rows, &mut caches)?;
+        for row in rows.chunks_exact_mut(self.base.shape.dim) {
+            self.search.feature.apply(row);
         }
-        out.extend(rows);
+        Ok((rows, caches))
     }
-    Ok(out)
+
+    /// The token whose row is nearest to the feature `row`, its distance, and the cache after it.
+    fn named(
+        &mut self,
+        row: &[i32],
+        table: &[i32],
+        position: usize,
+        cache: &KvCache,
+    ) -> Result<Option<(i64, u32, KvCache)>, AttackError> {
+        let dim = row.len();
+        let distances = table.chunks_exact(dim).map(|a| l1(a, row));
+        let mut order: Vec<(i64, u32)> = distances.zip(0u32..).collect();
+        order.sort_unstable();
+        order.truncate(self.search.tries);
+        let mut best: Option<(i64, u32, KvCache)> = None;
+        for batch in order.chunks(BATCH) {
+            let ids: Vec<u32> = batch.iter().map(|o| o.1).collect();
+            let (rows, caches) = self.run(&ids, position, cache)?;
+            for ((id, found), cache) in ids.iter().zip(rows.chunks_exact(dim)).zip(caches) {
+                let distance = l1(found, row);
+                if best.as_ref().is_none_or(|b| distance < b.0) {
+                    best = Some((distance, *id, cache));
+                }
+            }
+            if best.as_ref().is_some_and(|b| b.0 == 0) {
+                break;
+            }
+        }
+        Ok(best)
+    }
 }

@@ -10,12 +10,9 @@ use crate::score::Score;
 #[must_use]
 pub fn json(report: &Report) -> Value {
     let tests = report.tests();
-    let traffic = report.traffic.iter().map(|(name, shaping, bits)| {
+    let traffic = report.traffic.iter().map(|(name, bits)| {
         json!({
             "name": name,
-            "prompt_buckets": shaping.prompt_buckets,
-            "flight_buckets": shaping.flight_buckets,
-            "rows_per_decoding_flight": shaping.width,
             "bits_of_prompt_length": round(bits.prompt),
             "bits_of_answer_length": round(bits.answer),
             "bits": round(bits.all),

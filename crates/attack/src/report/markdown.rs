@@ -40,7 +40,7 @@ fn rate(s: &Score) -> String {
 /// Tier × attack × weights, the best variant of each attack.
 fn summary(out: &mut String, f: &Findings, tests: usize) {
     out.push_str("Tokens recovered by the best variant of each attack:\n\n");
-    out.push_str("| attack | open, public | ee, public | ee, never published | hss, ≤ t holders, public | hss, ≤ t holders, never published |\n|---|--:|--:|--:|--:|--:|\n");
+    out.push_str("| attack | open, public | ee, public | ee, never published, most positions | hss, ≤ t holders, public | hss, ≤ t holders, never published |\n|---|--:|--:|--:|--:|--:|\n");
     let last = f
         .curve
         .iter()
@@ -74,7 +74,9 @@ fn summary(out: &mut String, f: &Findings, tests: usize) {
         let remaining = last.map_or("–".to_owned(), |p| match attack {
             "A1" => rate(&p.rank),
             "A2" => rate(&p.bigram),
-            "A5" => p.known.last().map_or("–".to_owned(), |k| rate(&k.1)),
+            "A5" => p.known.last().map_or("–".to_owned(), |(n, s)| {
+                format!("{} ({n} known)", rate(s))
+            }),
             "A7" => rate(&p.linked),
             _ => "no base to compare".to_owned(),
         });
@@ -244,8 +246,8 @@ fn active(out: &mut String, f: &Findings) {
 }
 
 fn traffic(out: &mut String, report: &Report) {
-    out.push_str("### A9, sizes and numbers of flights\n\nBits of a request that they tell, over made-up requests:\n\n| tier | prompt's length | answer's length | all sizes together |\n|---|--:|--:|--:|\n");
-    for (name, _, b) in &report.traffic {
+    out.push_str("### A9, sizes and numbers of flights\n\nBits of a request that they tell, over made-up requests (prompts and answers of 8 to 362 tokens, uniform in the logarithm; answers end at 256):\n\n| sent as | prompt's length | answer's length | all sizes together |\n|---|--:|--:|--:|\n");
+    for (name, b) in &report.traffic {
         let _ = writeln!(
             out,
             "| {name} | {:.2} | {:.2} | {:.2} |",
