@@ -257,7 +257,10 @@ impl Desk {
         let i = match verdict {
             Ok(i) => i,
             Err(signed) => {
-                let signed = signed.map(|(statement, share)| (statement, signature, share, values));
+                let signed = signed.map(|signed| {
+                    let (statement, share) = *signed;
+                    (statement, signature, share, values)
+                });
                 return self.exclude(holder, signed).map(|()| None);
             }
         };
@@ -302,7 +305,7 @@ impl Desk {
         number: u64,
         values: &[u32],
         signature: &[u8; 64],
-    ) -> Result<usize, Option<(AnswerStatement, Share)>> {
+    ) -> Result<usize, Option<Box<(AnswerStatement, Share)>>> {
         let Some(p) = self.pending.get(&number) else {
             return Err(None);
         };
@@ -344,7 +347,7 @@ impl Desk {
         let signed = is_signed(&statement.node, &statement.digest(), signature);
         match (holds, signed) {
             (true, true) => Ok(i),
-            (false, true) => Err(Some((statement, share))),
+            (false, true) => Err(Some(Box::new((statement, share)))),
             (_, false) => Err(None),
         }
     }
@@ -359,6 +362,7 @@ impl Desk {
             return Ok(());
         }
         self.alive[holder] = false;
+        let signed = signed.filter(|(statement, ..)| self.may_show(statement.flight));
         self.liars.push(Liar { holder, signed });
         let needed = self.private.placement.scheme().needed();
         let mut short = None;
@@ -377,6 +381,14 @@ impl Desk {
             Some((layer, left)) => self.enough(layer, left, Some(holder)),
             None => Ok(()),
         }
+    }
+
+    /// Whether one more share of `flight` may become evidence: `t` of one flight tell nothing, `t + 1` tell
+    /// all. Who lies after that is left out all the same.
+    fn may_show(&self, flight: u64) -> bool {
+        let shown = self.liars.iter().filter_map(|l| l.signed.as_ref());
+        let shown = shown.filter(|(statement, ..)| statement.flight == flight);
+        shown.count() < self.private.placement.scheme().t()
     }
 
     /// Leaves out a holder that is too many flights behind.
