@@ -19,8 +19,11 @@ use crate::ClientError;
 
 /// One in so many answers has its signature checked; of a wrong answer it always is.
 const SIGNATURES_ONE_IN: u64 = 64;
-/// Flights that a holder may be behind before it counts as too late.
-const BEHIND_MAX: usize = 256;
+/// Flights that a holder may be behind before it counts as too late: some seconds of them between near
+/// nodes, so that nobody is left out for a pause.
+const BEHIND_MAX: usize = 8192;
+/// Elements of shares kept for answers that are late, before the latest holder counts as too late: 256 MiB.
+const BEHIND_VALUES_MAX: usize = 64 << 20;
 
 /// A holder of a session as the client chose it.
 #[derive(Debug, Clone)]
@@ -101,6 +104,13 @@ struct Pending {
     is_done: bool,
 }
 
+impl Pending {
+    /// Elements of all its shares.
+    fn values(&self) -> usize {
+        self.holders.len() * self.flight.share(0).map_or(0, <[u32]>::len)
+    }
+}
+
 /// The sums of a flight, centred, (rows, outputs).
 pub(super) struct Sums {
     pub(super) lane: u64,
@@ -114,6 +124,8 @@ pub(super) struct Desk {
     dealer: Dealer,
     pending: BTreeMap<u64, Pending>,
     alive: Vec<bool>,
+    /// Elements of the shares of flights that are reconstructed and still owed by somebody.
+    behind: usize,
     sample: u64,
     clock: fn() -> Duration,
     pub(super) traffic: Traffic,
@@ -154,6 +166,7 @@ impl Desk {
             dealer: Dealer::new(entropy),
             pending: BTreeMap::new(),
             alive: vec![true; n],
+            behind: 0,
             sample: u64::from_le_bytes(sample),
             clock,
             times: Times::default(),
@@ -274,6 +287,7 @@ impl Desk {
             if pending.good.len() == self.private.placement.scheme().needed() {
                 let started = (self.clock)();
                 pending.is_done = true;
+                self.behind += pending.values();
                 let good = std::mem::take(&mut pending.good);
                 let points: Vec<u8> = good.iter().map(|(p, _)| *p).collect();
                 let answers: Vec<&[u32]> = good.iter().map(|(_, v)| &v[..]).collect();
@@ -286,6 +300,7 @@ impl Desk {
             }
         }
         if pending.is_done && !pending.out.contains(&true) {
+            self.behind -= pending.values();
             self.pending.remove(&number);
         }
         self.stragglers()?;
@@ -375,8 +390,7 @@ impl Desk {
                 short = Some((p.layer, left));
             }
         }
-        self.pending
-            .retain(|_, p| !p.is_done || p.out.contains(&true));
+        self.forget();
         match short {
             Some((layer, left)) => self.enough(layer, left, Some(holder)),
             None => Ok(()),
@@ -391,9 +405,10 @@ impl Desk {
         shown.count() < self.private.placement.scheme().t()
     }
 
-    /// Leaves out a holder that is too many flights behind.
+    /// Leaves out a holder that is too far behind: its shares are kept until it answers.
     fn stragglers(&mut self) -> Result<(), ClientError> {
-        if self.pending.len() <= BEHIND_MAX {
+        let is_far = self.pending.len() > BEHIND_MAX || self.behind > BEHIND_VALUES_MAX;
+        if !is_far {
             return Ok(());
         }
         let late = self.pending.values().find(|p| p.is_done).and_then(|p| {
@@ -401,6 +416,17 @@ impl Desk {
             all.find(|(_, out)| **out).map(|(h, _)| *h)
         });
         late.map_or(Ok(()), |holder| self.exclude(holder, None))
+    }
+
+    /// Forgets flights that are reconstructed and owed by nobody.
+    fn forget(&mut self) {
+        let mut gone = 0;
+        self.pending.retain(|_, p| {
+            let is_over = p.is_done && !p.out.contains(&true);
+            gone += if is_over { p.values() } else { 0 };
+            !is_over
+        });
+        self.behind -= gone;
     }
 
     /// What is to be sent, and who was left out after the first `named`.

@@ -135,6 +135,18 @@ impl PrivateEmbed {
         self.desk.times
     }
 
+    /// Holders that owe an answer to a flight which cannot go on without them.
+    #[must_use]
+    pub fn owed(&self) -> Vec<usize> {
+        self.desk.owed()
+    }
+
+    /// Whether holder `i` is still part of the session.
+    #[must_use]
+    pub fn is_alive(&self, i: usize) -> bool {
+        self.desk.is_alive(i)
+    }
+
     /// Holders that were left out, in order.
     #[must_use]
     pub fn liars(&self) -> &[Liar] {

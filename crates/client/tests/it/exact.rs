@@ -262,3 +262,47 @@ fn an_encoder_gives_the_rows_of_open() {
         assert_eq!(embed.into_rows(), Some(expected));
     }
 }
+
+#[test]
+fn the_leakage_statement_says_what_was_sent_and_nothing_else() {
+    let engine = &mut Engine::new(Level::detect(), 1);
+    let world = World::new(&shape(0, 2, 200), &[], 5);
+    let mut statement = |len: usize, max_tokens: usize| {
+        let request = PrivateRequest {
+            width: 4,
+            padding: Padding::Standard,
+            ..world.request(&prompt(&mut Noise(3), len), max_tokens)
+        };
+        let private = world.private((2, 4), 5);
+        let placement = private.placement.clone();
+        let mut ask = world.ask(private, request, 1);
+        let out = world.drive(engine, &mut ask, &mut honest, 1);
+        out.traffic.leakage(&placement, Padding::Standard)
+    };
+    let said = statement(33, 5);
+    assert!(!said.contains('\n'));
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(json["tier"], "hss");
+    assert_eq!(json["label"], "private");
+    assert_eq!(json["scheme"], serde_json::json!({"t": 2, "n": 4}));
+    assert_eq!(
+        (&json["holders"], &json["step_rows"]),
+        (&5.into(), &4.into())
+    );
+    assert_eq!(
+        (&json["prompt_rows"], &json["steps"]),
+        (&48.into(), &8.into())
+    );
+    let assumed = json["assumes"].to_string();
+    assert!(assumed.contains("no 3 nodes of the session collude") && assumed.contains("ChaCha20"));
+    // Texts of one bucket have one statement.
+    assert_eq!(said, statement(47, 3));
+    for tier in [
+        nesa_client::Privacy::Open,
+        nesa_client::Privacy::Ee,
+        nesa_client::Privacy::Hss,
+    ] {
+        let said: serde_json::Value = serde_json::from_str(&tier.leakage(9)).unwrap();
+        assert_eq!(said["label"], tier.label().to_string());
+    }
+}

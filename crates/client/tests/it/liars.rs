@@ -270,3 +270,42 @@ fn hostile_answers_to_nothing_are_refused() {
         assert_eq!(ask.liars().len(), usize::from(holder < 3));
     }
 }
+
+#[test]
+fn a_holder_that_is_gone_before_the_start_is_not_needed() {
+    let engine = &mut Engine::new(Level::detect(), 1);
+    let world = World::new(&shape(0, 2, 64), &[], 5);
+    let request = world.request(&PROMPT, 3);
+    let honestly = world.open(engine, &request);
+    let mut ask = world.ask(world.private((1, 3), 3), request.clone(), 1);
+    assert!(ask.on(engine, Input::Lost { holder: 0 }).unwrap().len() == 1);
+    let out = world.drive(engine, &mut ask, &mut honest, 1);
+    assert_eq!(out.tokens, honestly.tokens);
+    assert!(out.dealt.iter().all(|d| d.holder != 0));
+
+    let mut ask = world.ask(world.private((1, 2), 2), request, 1);
+    ask.on(engine, Input::Lost { holder: 1 }).unwrap();
+    let refused = ask.start(engine);
+    assert!(matches!(refused, Err(ClientError::Holder { left: 1, .. })));
+}
+
+#[test]
+fn a_holder_that_never_answers_is_left_out_in_the_end_and_not_before_long() {
+    let engine = &mut Engine::new(Level::detect(), 1);
+    let world = World::new(&shape(0, 2, 1200), &[], 5);
+    let request = world.request(&PROMPT, 1100);
+    let mut ask = world.ask(world.private((1, 3), 3), request, 1);
+    let mut nature = |holder: usize, _: usize, _: &Dealt| {
+        if holder == 1 {
+            Deed::Silent
+        } else {
+            Deed::Right
+        }
+    };
+    let out = world.drive(engine, &mut ask, &mut nature, 1);
+    assert_eq!(out.tokens.len(), 1100);
+    assert_eq!(out.liars.len(), 1);
+    assert_eq!(out.liars[0].holder, 1);
+    let sent = out.dealt.iter().filter(|d| d.holder == 1).count();
+    assert!((8000..8500).contains(&sent), "{sent}");
+}

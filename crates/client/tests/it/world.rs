@@ -435,7 +435,7 @@ impl<'a> Net<'a> {
                 values[at] = nesa_field::add(values[at], by % nesa_field::P);
             }
             Deed::WrongLayer => {
-                values = multiply(engine, (dealt.layer as usize + 1) % shape.layers)
+                values = multiply(engine, (dealt.layer as usize + 1) % shape.layers);
             }
             Deed::Stale => match self.past.get(&key).filter(|p| p.len() == values.len()) {
                 Some(past) => values.clone_from(past),
@@ -467,6 +467,18 @@ impl<'a> Net<'a> {
             out.lies += 1;
         }
         self.past.insert(key, right);
+        let signature = signature.unwrap_or_else(|| self.sign(dealt, &values));
+        for _ in 0..if deed == Deed::Twice { 2 } else { 1 } {
+            self.queues[dealt.holder].push_back(Input::Answer {
+                holder: dealt.holder,
+                flight,
+                values: values.clone(),
+                signature,
+            });
+        }
+    }
+
+    fn sign(&self, dealt: &Dealt, values: &[u32]) -> [u8; 64] {
         let statement = AnswerStatement {
             node: self.private.placement.nodes()[dealt.holder].peer,
             session: self.private.holders[dealt.holder].session,
@@ -476,22 +488,10 @@ impl<'a> Net<'a> {
             flight: dealt.flight,
             rows: dealt.rows,
             share: dealt.share.digest(dealt.rows),
-            answer: answer_digest(&values),
+            answer: answer_digest(values),
         };
-        let sign = || {
-            self.world.keys[dealt.holder]
-                .sign(&signed_bytes(&statement.digest()))
-                .to_bytes()
-        };
-        let signature = signature.unwrap_or_else(sign);
-        for _ in 0..if deed == Deed::Twice { 2 } else { 1 } {
-            self.queues[dealt.holder].push_back(Input::Answer {
-                holder: dealt.holder,
-                flight,
-                values: values.clone(),
-                signature,
-            });
-        }
+        let bytes = signed_bytes(&statement.digest());
+        self.world.keys[dealt.holder].sign(&bytes).to_bytes()
     }
 }
 
