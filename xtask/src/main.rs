@@ -1,7 +1,7 @@
 //! Automate anything that needs more than one command.
 //!
 //! ```text
-//! cargo xtask test    what CI checks: format, lints, laws, tests, doctests, a short fuzz run
+//! cargo xtask test    what CI checks: format, lints, laws, tests, doctests, LEAKAGE.md, a short fuzz run
 //! cargo xtask tidy    the laws of the workspace alone
 //! cargo xtask fuzz N  N inputs for every decoder
 //! cargo xtask bench engine [--json]    this engine and llama.cpp in turn, on one thread, in CPU time
@@ -87,6 +87,7 @@ fn test() -> Result<()> {
         ])?;
     }
     cargo(&["test", "--workspace", "--doc"])?;
+    leakage::check()?;
     fuzz(FUZZ_RUNS)
 }
 

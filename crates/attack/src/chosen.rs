@@ -9,7 +9,7 @@ use nesa_privacy::shares::{Dealer, Scheme};
 
 use crate::distinguisher::{Verdict, features, judge};
 use crate::holders::entropy;
-use crate::lab::{Subject, Tier};
+use crate::lab::{Expect, Subject, Tier};
 use crate::{AttackError, Base, Stage};
 
 /// Rows that train a classifier.
@@ -26,6 +26,20 @@ pub struct Told {
     pub payload: String,
     /// The areas.
     pub verdict: Verdict,
+    /// Chance, or far from it.
+    pub expect: Expect,
+}
+
+/// Judges rows of 32-bit words as they were sent, each with whether it is of the second prompt; `known`
+/// are plain rows that the attacker compares with. As many train as a third of all.
+#[must_use]
+pub fn judge_words(rows: &[(Vec<u32>, bool)], known: &[Vec<i32>], seed: u64) -> Verdict {
+    let sample = |(words, second): &(Vec<u32>, bool)| {
+        let values: Vec<i32> = words.iter().map(|w| centred(*w)).collect();
+        (features(words, &values, known), *second)
+    };
+    let samples: Vec<_> = rows.iter().map(sample).collect();
+    judge(&samples, samples.len() / 3, seed)
 }
 
 /// The inputs (n, cols) of each product of block 0, for `text`.
@@ -79,6 +93,7 @@ pub fn distinguish(
                 tier: Tier::Hss(scheme.t(), scheme.n()),
                 payload: format!("inputs of {product:?}, {who}"),
                 verdict,
+                expect: Expect::Chance,
             });
         }
     }
@@ -105,6 +120,7 @@ fn hidden(subject: &Subject, prompts: [&[u32]; 2]) -> Result<Told, AttackError> 
         tier: Tier::Ee,
         payload: "rows at the first boundary".to_owned(),
         verdict: judge(&samples, TRAIN, 1),
+        expect: Expect::Broken,
     })
 }
 

@@ -17,6 +17,8 @@ pub use markdown::markdown;
 
 /// Rates below this are not what a broken tier gives.
 pub const BROKEN: f64 = 0.95;
+/// Least area under the curve of payloads that tell prompts apart.
+pub const APART: f64 = 0.8;
 /// Areas under the curve that a payload may have.
 pub const AREA: (f64, f64) = (0.48, 0.52);
 /// Made-up requests whose sizes are counted.
@@ -194,9 +196,10 @@ impl Report {
             }
             for told in &f.told {
                 let area = told.verdict.worst();
-                let right = match told.tier {
-                    Tier::Hss(..) => (AREA.0..=AREA.1).contains(&area),
-                    _ => area > BROKEN,
+                let right = match told.expect {
+                    Expect::Chance => (AREA.0..=AREA.1).contains(&area),
+                    Expect::Broken => area >= APART,
+                    Expect::Reported => true,
                 };
                 if !right {
                     out.push(format!(

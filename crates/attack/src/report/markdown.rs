@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::json::weights;
-use super::{BROKEN, Findings, Report, best};
+use super::{APART, AREA, BROKEN, Findings, Report, best};
 use crate::lab::{Expect, Row, Tier, Weights};
 use crate::score::Score;
 
@@ -204,12 +204,17 @@ fn told(out: &mut String, f: &Findings) {
     if f.told.is_empty() {
         return;
     }
-    out.push_str("Distinguisher of two chosen prompts, area under the curve (a coin: 0.5):\n\n| tier | payload | logistic regression | network | rows tested | deviation of a coin |\n|---|---|--:|--:|--:|--:|\n");
+    out.push_str("Distinguisher of two chosen prompts, area under the curve (a coin: 0.5):\n\n| tier | payload | logistic regression | network | rows tested | deviation of a coin | must be |\n|---|---|--:|--:|--:|--:|---|\n");
     for t in &f.told {
         let v = &t.verdict;
+        let expect = match t.expect {
+            Expect::Chance => format!("{} to {}", AREA.0, AREA.1),
+            Expect::Broken => format!("≥ {APART}"),
+            Expect::Reported => "–".to_owned(),
+        };
         let _ = writeln!(
             out,
-            "| {} | {} | {:.4} | {:.4} | {} | {:.4} |",
+            "| {} | {} | {:.4} | {:.4} | {} | {:.4} | {expect} |",
             t.tier, t.payload, v.linear, v.network, v.tested, v.sd
         );
     }
