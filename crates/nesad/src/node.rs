@@ -217,6 +217,7 @@ fn holder(identity: &Identity, config: &NodeConfig) -> Result<Shares, Error> {
         sessions_per_client_max: config.hop.sessions_per_client_max,
         idle_ms_max: config.hop.idle_ms_max,
         price: config.hop.price,
+        level: config.level,
         fault: config.fault().and_then(Fault::of_shares),
         ..HolderConfig::default()
     };

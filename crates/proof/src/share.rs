@@ -90,13 +90,21 @@ pub struct SignedHolder {
     pub signature: [u8; 64],
 }
 
-/// Little-endian bytes of field elements, in one pass.
-pub fn put_values(out: &mut Vec<u8>, values: &[u32]) {
-    let at = out.len();
-    out.resize(at + values.len() * 4, 0);
-    for (b, v) in out[at..].chunks_exact_mut(4).zip(values) {
-        b.copy_from_slice(&v.to_le_bytes());
+/// Hands the little-endian bytes of `values` on, by blocks that stay in the nearest cache.
+fn by_blocks(values: &[u32], mut take: impl FnMut(&[u8])) {
+    let mut block = [0; 4096];
+    for part in values.chunks(block.len() / 4) {
+        for (b, v) in block.chunks_exact_mut(4).zip(part) {
+            b.copy_from_slice(&v.to_le_bytes());
+        }
+        take(&block[..part.len() * 4]);
     }
+}
+
+/// Appends the little-endian bytes of field elements.
+pub fn put_values(out: &mut Vec<u8>, values: &[u32]) {
+    out.reserve(values.len() * 4);
+    by_blocks(values, |bytes| out.extend_from_slice(bytes));
 }
 
 /// Field elements behind a count.
@@ -117,10 +125,8 @@ pub fn read_values(r: &mut Reader<'_>) -> Result<Vec<u32>, DecodeError> {
 
 /// Appends a count and field elements to `w`.
 pub fn write_values(w: &mut Writer, values: &[u32]) {
-    let mut bytes = Vec::with_capacity(values.len() * 4);
-    put_values(&mut bytes, values);
     w.len(values.len());
-    w.raw(&bytes);
+    by_blocks(values, |bytes| w.raw(bytes));
 }
 
 /// The digest of an answer (rows, outputs), row-major.
@@ -140,9 +146,15 @@ pub fn answer_bytes_digest(bytes: &[u8]) -> Digest {
 /// The next value of a session's running hash.
 #[must_use]
 pub fn advance(transcript: &Digest, answer: &AnswerStatement) -> Digest {
+    advance_by(transcript, &answer.digest())
+}
+
+/// [`advance`] by the digest of an [`AnswerStatement`].
+#[must_use]
+pub fn advance_by(transcript: &Digest, answer: &Digest) -> Digest {
     Hasher::new("nesa.share.transcript.v1")
         .digest(transcript)
-        .digest(&answer.digest())
+        .digest(answer)
         .finish()
 }
 
@@ -152,16 +164,37 @@ impl Share {
     pub fn digest(&self, rows: u32) -> Digest {
         Hasher::new("nesa.share.in.v1")
             .u64(u64::from(rows))
-            .bytes(&self.to_bytes())
+            .bytes(&self.encoded())
             .finish()
+    }
+
+    fn encoded(&self) -> Vec<u8> {
+        let mut w = Writer::with_capacity(self.encoded_len());
+        self.encode(&mut w);
+        w.into_bytes()
     }
 
     /// The rows (rows, cols), or `None` where values of another size were sent.
     #[must_use]
     pub fn expand(self, rows: usize, cols: usize) -> Option<Vec<u32>> {
+        self.expand_with(rows, cols, nesa_field::uniform_into)
+    }
+
+    /// [`Share::expand`] with a twin of `nesa_field::uniform_into`.
+    #[must_use]
+    pub fn expand_with(
+        self,
+        rows: usize,
+        cols: usize,
+        uniform: impl FnOnce(&[u8; 32], &mut [u32]),
+    ) -> Option<Vec<u32>> {
         let n = rows.checked_mul(cols).filter(|n| *n <= VALUES_MAX)?;
         match self {
-            Self::Seed(seed) => Some(nesa_field::uniform(&seed, n)),
+            Self::Seed(seed) => {
+                let mut values = vec![0; n];
+                uniform(&seed, &mut values);
+                Some(values)
+            }
             Self::Values(values) => Some(values).filter(|v| v.len() == n),
         }
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use nesa_codec::Digest;
 use nesa_model::Shard;
-use nesa_proof::share::{AnswerStatement, advance, answer_bytes_digest};
+use nesa_proof::share::{AnswerStatement, advance_by, answer_bytes_digest};
 
 use super::fault::ShareFault;
 use super::{Message, Open, answer_payload};
@@ -284,13 +284,14 @@ impl Holder {
         }
         let payload = answer_payload(statement.flight, &values, |bytes| {
             statement.answer = answer_bytes_digest(bytes);
-            let mut signature = statement.sign(&*self.sign);
+            let digest = statement.digest();
+            s.transcript = advance_by(&s.transcript, &digest);
+            let mut signature = (self.sign)(&digest.0);
             if fault == Some(ShareFault::BadSignature) {
                 signature[7] ^= 1;
             }
             signature
         });
-        s.transcript = advance(&s.transcript, &statement);
         s.flights += 1;
         s.rows += u64::from(statement.rows);
         self.metrics.flights_total += 1;

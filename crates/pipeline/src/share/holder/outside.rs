@@ -1,6 +1,7 @@
 //! What a holder is told, what it asks for, and its limits.
 
 use nesa_codec::Digest;
+use nesa_kernels::Level;
 
 use super::session::Task;
 use crate::hop::PeerKey;
@@ -19,6 +20,8 @@ pub struct HolderConfig {
     pub idle_ms_max: u64,
     /// Price per row of one product, in thousandths of a milli-NES.
     pub price: u64,
+    /// SIMD level that expands seeds.
+    pub level: Level,
     /// The lie that this node tells; none but in tests.
     pub fault: Option<ShareFault>,
 }
@@ -31,6 +34,7 @@ impl Default for HolderConfig {
             rows_max: nesa_proof::share::ROWS_MAX,
             idle_ms_max: 120_000,
             price: 0,
+            level: Level::detect(),
             fault: None,
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nesa_codec::Digest;
+use nesa_kernels::field_uniform;
 use nesa_model::split::Product;
 use nesa_model::{Engine, ModelError, Shard};
 use nesa_proof::share::{AnswerStatement, HolderStatement, Share, VALUES_MAX};
@@ -116,7 +117,8 @@ impl Session {
             let text = format!("{rows} rows are too many for one flight; send fewer");
             return Err(Refusal::new(RefusalCode::TooLarge, text));
         }
-        let Some(share) = share.expand(rows, cols) else {
+        let uniform = |seed: &[u8; 32], out: &mut [u32]| field_uniform(config.level, seed, out);
+        let Some(share) = share.expand_with(rows, cols, uniform) else {
             return Err(protocol("a share of the wrong size"));
         };
         self.last = Some(statement.flight);

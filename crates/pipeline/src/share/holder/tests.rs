@@ -4,7 +4,7 @@ use nesa_kernels::Level;
 use nesa_model::Engine;
 use nesa_model::split::{Product, multiply_reference};
 use nesa_model::testing::{self, Model};
-use nesa_proof::share::{Share, SignedHolder};
+use nesa_proof::share::{Share, SignedHolder, advance};
 
 const CLIENT: PeerKey = [9; 32];
 const NODE: PeerKey = [1; 32];
