@@ -7,14 +7,20 @@ use nesa_privacy::{DeploymentKey, RowKey, seal_block};
 use crate::holders::Holders;
 use crate::text::Language;
 use crate::vocabulary::{Feature, Search};
-use crate::weights::{Matching, heads, row_map};
+use crate::weights::{Matching, row_map};
 use crate::{
     AttackError, Base, RowMap, Score, Stage, View, bigram, gram, pairs, rank, view::symbols,
     vocabulary,
 };
 
+mod table;
+
+use table::{Table, Undone};
+
 /// Types that the matching of bigrams aligns.
 const TOP: usize = 120;
+/// Candidates per position where rows are compared sorted, which orders them badly.
+const FEW: usize = 256;
 /// Pairs that the attacks with known plaintext get.
 const KNOWN: usize = 8;
 
@@ -351,126 +357,6 @@ impl Subject {
 
 /// Code, way, least knowledge and guesses of an attack.
 type Guesses = (&'static str, &'static str, Weights, Vec<Option<u32>>);
-
-/// A6 on a view under several guesses of the map, most of which are the same.
-struct Undone<'a> {
-    base: &'a Base,
-    view: &'a View,
-    done: Vec<(RowMap, Vec<Option<u32>>)>,
-}
-
-impl<'a> Undone<'a> {
-    fn new(base: &'a Base, view: &'a View) -> Self {
-        Self {
-            base,
-            view,
-            done: Vec::new(),
-        }
-    }
-
-    fn named(&mut self, map: &RowMap) -> Result<Vec<Option<u32>>, AttackError> {
-        if let Some((_, named)) = self.done.iter().find(|d| d.0 == *map) {
-            return Ok(named.clone());
-        }
-        let view = pairs::undone(self.view, map);
-        let named = vocabulary::first(self.base, &view, Feature::Plain)?;
-        self.done.push((map.clone(), named.clone()));
-        Ok(named)
-    }
-}
-
-struct Table<'a> {
-    subject: &'a Subject,
-    truth: Vec<u32>,
-    party: String,
-    weights: Weights,
-    rows: Vec<Row>,
-}
-
-impl<'a> Table<'a> {
-    fn new(subject: &'a Subject, weights: Weights) -> Self {
-        Self {
-            truth: subject.truth(),
-            subject,
-            party: "the first node".to_owned(),
-            weights,
-            rows: Vec::new(),
-        }
-    }
-
-    fn add(
-        &mut self,
-        tier: Tier,
-        attack: &'static str,
-        how: &str,
-        named: &[Option<u32>],
-        expect: Expect,
-    ) {
-        self.add_unknown(tier, attack, how, named, &[], expect);
-    }
-
-    /// Counts all positions but those that were `known` from the start.
-    fn add_unknown(
-        &mut self,
-        tier: Tier,
-        attack: &'static str,
-        how: &str,
-        named: &[Option<u32>],
-        known: &[usize],
-        expect: Expect,
-    ) {
-        let open = (0..self.truth.len()).filter(|i| !known.contains(i));
-        let (named, truth): (Vec<Option<u32>>, Vec<u32>) =
-            open.map(|i| (named[i], self.truth[i])).unzip();
-        self.rows.push(Row {
-            tier,
-            party: self.party.clone(),
-            attack,
-            how: how.to_owned(),
-            weights: self.weights,
-            score: Score::of(&named, &truth),
-            control: None,
-            expect,
-        });
-    }
-
-    fn control(&mut self, rate: Option<f64>) {
-        self.rows
-            .iter_mut()
-            .last()
-            .into_iter()
-            .for_each(|r| r.control = rate);
-    }
-
-    /// Heads told apart by invariants of their matrices: the counts are of heads, not of tokens.
-    fn heads(&mut self) -> Result<(), AttackError> {
-        let s = self.subject;
-        let truth = RowMap::of_key(&s.rows)?;
-        let (mut right, mut all) = (0, 0);
-        for (sealed, base) in s.sealed.iter().zip(&s.base.blocks) {
-            let (r, a) = heads(&s.base.shape, sealed, base, &truth);
-            right += r;
-            all += a;
-        }
-        let blocks = s.sealed.len() as f64;
-        self.rows.push(Row {
-            tier: Tier::Ee,
-            party: self.party.clone(),
-            attack: "A4",
-            how: "heads by power sums of singular values (counts are heads)".to_owned(),
-            weights: self.weights,
-            score: Score {
-                recovered: right,
-                total: all,
-                baseline: blocks, // a random order has one fixed point on average
-                sd: blocks.sqrt(),
-            },
-            control: None,
-            expect: Expect::Broken,
-        });
-        Ok(())
-    }
-}
 
 /// Rates of A1 and A2 on texts that they must read: eight symbols, each twice as frequent as the next,
 /// and a small language with much text.

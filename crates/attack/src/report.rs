@@ -7,7 +7,7 @@ use crate::chosen::{Told, distinguish};
 use crate::curve::{Point, curve};
 use crate::lab::{Expect, Row, Subject, Tier, Weights, frequency_controls};
 use crate::traffic::{Bits, Shaping, bits, requests};
-use crate::{AttackError, Stage};
+use crate::{AttackError, Base, Stage};
 
 mod json;
 mod markdown;
@@ -113,24 +113,15 @@ pub fn examine(
     } else {
         Vec::new()
     };
-    let (mut caught, mut aborts) = (Vec::new(), None);
-    if effort.deviations > 0 {
-        caught = deviate(&base.shape, &base.blocks, other, effort.deviations, seed)?;
-        let rows = |text: &Vec<u32>| base.rows(Stage::FirstProduct, &text[..1], 0);
-        let (first, second) = (rows(a)?, rows(b)?);
-        let like_first = |share: &[u32]| {
-            let pairs = share.iter().zip(&first);
-            let terms = pairs.map(|(s, x)| i64::from(nesa_field::centred(*s)) * i64::from(*x));
-            terms.map(i128::from).sum::<i128>() > 0
-        };
-        let sessions = effort.deviations * 100;
-        aborts = Some(selective_abort(
-            [&first, &second],
-            &like_first,
-            sessions,
-            seed,
-        )?);
-    }
+    let (caught, aborts) = if effort.deviations > 0 {
+        let caught = deviate(&base.shape, &base.blocks, other, effort.deviations, seed)?;
+        (
+            caught,
+            Some(aborts(base, [a, b], effort.deviations * 100, seed)?),
+        )
+    } else {
+        (Vec::new(), None)
+    };
     Ok(Findings {
         name: subject.name.clone(),
         sizes: (base.shape.vocab, base.shape.dim, base.blocks.len()),
@@ -141,6 +132,23 @@ pub fn examine(
         caught,
         aborts,
     })
+}
+
+/// A holder aborts where its share resembles the first row of the first of two texts.
+fn aborts(
+    base: &Base,
+    texts: [&[u32]; 2],
+    sessions: usize,
+    seed: u64,
+) -> Result<Aborts, AttackError> {
+    let row = |text: &[u32]| base.rows(Stage::FirstProduct, &text[..1], 0);
+    let (first, second) = (row(texts[0])?, row(texts[1])?);
+    let like_first = |share: &[u32]| {
+        let pairs = share.iter().zip(&first);
+        let terms = pairs.map(|(s, x)| i64::from(nesa_field::centred(*s)) * i64::from(*x));
+        terms.map(i128::from).sum::<i128>() > 0
+    };
+    selective_abort([&first, &second], &like_first, sessions, seed)
 }
 
 /// As many of `long` as give `most` tokens.

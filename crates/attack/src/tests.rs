@@ -237,7 +237,7 @@ fn a_record_gives_the_text_away() {
         bytes.extend([&(payload.len() as u32).to_le_bytes()[..], &[2, 4], &payload].concat());
     }
     let seen = record::read(&bytes, &|_, _| None).unwrap();
-    let view = record::rows_view(&seen, 0, 48);
+    let view = record::rows_view(&seen, 48);
     assert_eq!(view, hidden);
     let mut means = Means {
         base: &victim.base,

@@ -54,23 +54,7 @@ fn summary(out: &mut String, f: &Findings, tests: usize) {
         ("A6", "vocabulary matching"),
         ("A7", "Gram, anchors, linking"),
     ] {
-        let cell = |tier: &dyn Fn(Tier) -> bool, weights| match best(&f.rows, tier, attack, weights)
-        {
-            Some(r) if r.expect == Expect::Chance => {
-                let chance = r.score.is_chance(tests);
-                format!(
-                    "{}{}",
-                    rate(&r.score),
-                    if chance {
-                        " (chance)"
-                    } else {
-                        " **(above chance)**"
-                    }
-                )
-            }
-            Some(r) => rate(&r.score),
-            None => "–".to_owned(),
-        };
+        let cell = |tier: &dyn Fn(Tier) -> bool, weights| cell(f, tier, attack, weights, tests);
         let remaining = last.map_or("–".to_owned(), |p| match attack {
             "A1" => rate(&p.rank),
             "A2" => rate(&p.bigram),
@@ -99,6 +83,26 @@ fn summary(out: &mut String, f: &Findings, tests: usize) {
         "\nA10, t + 1 holders together: {}.\n",
         whole.join(", ")
     );
+}
+
+/// The best variant of an attack on a tier.
+fn cell(
+    f: &Findings,
+    tier: &dyn Fn(Tier) -> bool,
+    attack: &str,
+    weights: Weights,
+    tests: usize,
+) -> String {
+    match best(&f.rows, tier, attack, weights) {
+        Some(r) if r.expect == Expect::Chance => {
+            let mut all = f.rows.iter().filter(|r| tier(r.tier) && r.attack == attack);
+            let chance = all.all(|r| r.expect != Expect::Chance || r.score.is_chance(tests));
+            let word = if chance { "chance" } else { "**above chance**" };
+            format!("{} ({word})", rate(&r.score))
+        }
+        Some(r) => rate(&r.score),
+        None => "–".to_owned(),
+    }
 }
 
 /// Measurements that must be at chance, of the same attack and scheme, in one line.
