@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use nesa_checkpoint::Message;
 use nesa_client::Finish;
+use nesa_proof::SignedHop;
 use serde_json::{Value, json};
 
 use super::network::{self, Asking};
+use super::private;
 use crate::net::answer::Answer;
-use crate::net::fleet::Fleet;
+use crate::net::fleet::{Fleet, Node};
 use crate::net::setup::{self, Prepared, Question};
 use crate::{Context, Failure};
 
@@ -46,7 +48,7 @@ pub(crate) fn run(what: &Ask, context: &Context) -> Result<(), Failure> {
     };
     let model = network::model(context, a.model.as_deref())?;
     let prepared = network::prepare(context, &model, &a.tier)?;
-    network::runtime()?.block_on(async {
+    network::runtime_for(&prepared)?.block_on(async {
         let network = network::network(context, &a.nodes).await?;
         let done = async {
             network::deploy(context, &network, &prepared).await?;
@@ -110,24 +112,12 @@ pub(crate) async fn one(
 }
 
 /// The answer as the documented JSON object.
-pub(crate) fn report(
-    answer: &Answer,
-    prepared: &Prepared,
-    fleet: &[crate::net::fleet::Node],
-    receipt: &str,
-) -> Value {
+pub(crate) fn report(answer: &Answer, prepared: &Prepared, fleet: &[Node], receipt: &str) -> Value {
     let i = &answer.bundle.inference;
-    let nodes: Vec<Value> = (answer.bundle.hops.iter().zip(fleet))
-        .map(|(h, n)| {
-            let s = &h.statement;
-            json!({
-                "id": n.peer,
-                "operator": n.operator,
-                "layers": [s.first, s.end - 1],
-                "share": Value::Null,
-            })
-        })
-        .collect();
+    let nodes = match &answer.private {
+        Some(_) => holders(answer, fleet),
+        None => hops(answer, fleet),
+    };
     json!({
         "text": answer.text,
         "tokens": i.answer.len(),
@@ -147,7 +137,41 @@ pub(crate) fn report(
         "tokens_per_second": round(answer.tokens_per_second),
         "leakage": serde_json::from_str::<Value>(&i.leakage).unwrap_or(Value::Null),
         "receipt": receipt,
+        "hss": answer.private.as_ref().map(|cost| private::value(cost, answer)),
+        "liars": answer.private.as_ref().map_or_else(Vec::new, private::liars),
     })
+}
+
+fn hops(answer: &Answer, fleet: &[Node]) -> Vec<Value> {
+    let hop = |(h, n): (&SignedHop, &Node)| {
+        let s = &h.statement;
+        json!({
+            "id": n.peer,
+            "operator": n.operator,
+            "layers": [s.first, s.end - 1],
+            "share": Value::Null,
+        })
+    };
+    answer.bundle.hops.iter().zip(fleet).map(hop).collect()
+}
+
+/// Holders of shares: an entry for each range of layers.
+fn holders(answer: &Answer, fleet: &[Node]) -> Vec<Value> {
+    let mut all = Vec::new();
+    for signed in &answer.bundle.holders.signed {
+        let s = &signed.statement;
+        let id = nesa_codec::Digest(s.node).to_string();
+        let operator = fleet.iter().find(|n| n.peer == id).map(|n| &n.operator);
+        for (first, end) in &s.ranges {
+            all.push(json!({
+                "id": id,
+                "operator": operator,
+                "layers": [first, end - 1],
+                "share": s.point,
+            }));
+        }
+    }
+    all
 }
 
 /// Digest of the hidden rows that tokens were sampled from, as the unsealed model puts them out:
@@ -170,24 +194,55 @@ fn round(v: f64) -> f64 {
 
 /// A few lines for people.
 pub(crate) fn summary(v: &Value) -> String {
-    let nodes = v["nodes"].as_array().map_or(0, Vec::len);
-    format!(
-        "\nprivacy    {} ({}; {})\nassurance  {} ({} of {} cells recomputed, all equal)\nnodes      {} \
-         (operators self-declared)\nspeed      {} tokens/s, first token after {} s\nreceipt    {}\n           \
-         check it with: nesa verify {}",
-        v["privacy"].as_str().unwrap_or_default(),
-        v["label"].as_str().unwrap_or_default(),
-        match v["privacy"].as_str() {
-            Some("ee") => "a node with the public base weights can undo it",
-            _ => "nodes see the hidden activations",
-        },
-        v["assurance"].as_str().unwrap_or_default(),
-        v["cells"]["opened"],
-        v["cells"]["total"],
-        nodes,
-        v["tokens_per_second"],
-        v["seconds_to_first_token"],
-        v["receipt"].as_str().unwrap_or_default(),
-        v["receipt"].as_str().unwrap_or_default(),
-    )
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let mut ids: Vec<String> = v["nodes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|n| text(&n["id"]))
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let stops = match v["privacy"].as_str() {
+        Some("ee") => "a node with the public base weights can undo it",
+        Some("hss") => "as long as the nodes do not collude; length buckets and timing leak",
+        _ => "nodes see the hidden activations",
+    };
+    let checked = match &v["hss"] {
+        Value::Null => format!(
+            "{} of {} cells recomputed, all equal",
+            v["cells"]["opened"], v["cells"]["total"]
+        ),
+        _ => "every row of every answer, before use".to_owned(),
+    };
+    let mut lines = vec![
+        String::new(),
+        format!(
+            "privacy    {} ({}; {stops})",
+            text(&v["privacy"]),
+            text(&v["label"])
+        ),
+        format!("assurance  {} ({checked})", text(&v["assurance"])),
+        format!("nodes      {} (operators self-declared)", ids.len()),
+        format!(
+            "speed      {} tokens/s, first token after {} s",
+            v["tokens_per_second"], v["seconds_to_first_token"]
+        ),
+    ];
+    lines.extend(private::lines(&v["hss"]));
+    for liar in v["liars"].as_array().into_iter().flatten() {
+        lines.push(format!(
+            "left out   node {} ({}){}",
+            text(&liar["node"]),
+            text(&liar["operator"]),
+            match liar["evidence"].as_str() {
+                Some(path) => format!(": it signed a wrong answer, evidence in {path}"),
+                None => ": no right answer in time".to_owned(),
+            }
+        ));
+    }
+    let receipt = text(&v["receipt"]);
+    lines.push(format!("receipt    {receipt}"));
+    lines.push(format!("           check it with: nesa verify {receipt}"));
+    lines.join("\n")
 }

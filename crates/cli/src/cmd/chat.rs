@@ -24,7 +24,7 @@ pub(crate) fn run(what: &Chat, context: &Context) -> Result<(), Failure> {
     let model = network::model(context, a.model.as_deref())?;
     let prepared = network::prepare(context, &model, &a.tier)?;
     let mut messages: Vec<Message> = a.system.iter().map(|s| Message::new("system", s)).collect();
-    network::runtime()?.block_on(async {
+    network::runtime_for(&prepared)?.block_on(async {
         let network = network::network(context, &a.nodes).await?;
         let mut talk = async || -> Result<(), Failure> {
             network::deploy(context, &network, &prepared).await?;

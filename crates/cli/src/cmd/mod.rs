@@ -1,11 +1,14 @@
 //! The commands, one file each.
 
 mod ask;
+mod attack;
 mod chat;
 pub(crate) mod completions;
 mod doctor;
+mod embed;
 mod model;
 pub(crate) mod network;
+mod private;
 mod up;
 mod verify;
 
@@ -22,8 +25,12 @@ pub(crate) enum Command {
     Ask(ask::Ask),
     /// Talk with a model
     Chat(chat::Chat),
+    /// Vectors of texts
+    Embed(embed::Embed),
     /// Run a local network and its OpenAI-compatible endpoint
     Up(up::Up),
+    /// Try to read what a node recorded
+    Attack(attack::Attack),
     /// Check a receipt
     Verify(verify::Verify),
     /// Get, list, inspect, measure and remove models
@@ -41,7 +48,9 @@ impl Command {
         match self {
             Self::Ask(a) => ask::run(&a, context),
             Self::Chat(c) => chat::run(&c, context),
+            Self::Embed(e) => embed::run(&e, context),
             Self::Up(u) => up::run(&u, context),
+            Self::Attack(a) => attack::run(&a, context),
             Self::Verify(v) => verify::run(&v, context),
             Self::Model(m) => m.run(context),
             Self::Doctor(d) => doctor::run(&d, context),

@@ -12,7 +12,7 @@ use super::model;
 use crate::net::fleet::{Fleet, Node};
 use crate::net::local::{LocalNodes, NodeOptions, state_file};
 use crate::net::record::Record;
-use crate::net::setup::{self, Prepared, Sharing};
+use crate::net::setup::{self, Prepared, Sharing, Way};
 use crate::net::{NetworkError, answer};
 use crate::output::Unit;
 use crate::{Context, Failure};
@@ -327,9 +327,24 @@ pub(crate) async fn deploy(
 
 /// A runtime for commands that use the network.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::failed(format!("cannot start the I/O threads: {e}")))
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    build(builder.worker_threads(2))
+}
+
+/// A runtime for one answer at a time. Under `hss` a token takes a hundred exchanges in turn, each with
+/// little to compute: handing them from thread to thread would cost more than they do.
+pub(crate) fn runtime_for(prepared: &Prepared) -> Result<tokio::runtime::Runtime, Failure> {
+    match prepared.way {
+        Way::Shares(_) => build(&mut tokio::runtime::Builder::new_current_thread()),
+        Way::Hops(_) => runtime(),
+    }
+}
+
+fn build(builder: &mut tokio::runtime::Builder) -> Result<tokio::runtime::Runtime, Failure> {
+    let built = builder.enable_all().build();
+    built.map_err(|e| {
+        Failure::failed(format!(
+            "cannot start the I/O threads: {e}; free some memory"
+        ))
+    })
 }
