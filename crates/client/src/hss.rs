@@ -11,13 +11,15 @@ mod ask;
 mod desk;
 mod draft;
 mod embed;
+mod lanes;
 mod padding;
+mod parts;
 mod placement;
 mod traffic;
 
-pub use ask::{Effect, PrivateAsk, PrivateRequest};
-pub use desk::{Holder, Input, Liar, Private, Times};
+pub use ask::PrivateAsk;
 pub use embed::PrivateEmbed;
 pub use padding::{Padding, UnknownPadding};
+pub use parts::{Effect, Holder, Input, Liar, Private, PrivateRequest, Times};
 pub use placement::{Candidate, Placement, PlacementError};
 pub use traffic::{Traffic, predict};

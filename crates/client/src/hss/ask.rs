@@ -1,16 +1,15 @@
 //! The state machine of one private answer: prompt, steps with guesses, padding.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nesa_model::split::{Product, Walk};
-use nesa_model::{Engine, KvCache, Sampling};
-use nesa_pipeline::share::Message;
+use nesa_model::Engine;
 
-use super::desk::{Desk, Input, Liar, Private, Sums, Times};
+use super::desk::Desk;
 use super::draft::guess;
-use super::padding::Padding;
+use super::lanes::{Begin, Ended, Kind, Lanes};
+use super::parts::{Effect, Input, Liar, Private, PrivateRequest, Times};
 use super::traffic::Traffic;
 use crate::ClientError;
 use crate::ask::Finish;
@@ -26,81 +25,15 @@ const LANE_ROWS_MIN: usize = 32;
 /// Lanes of one prompt under way.
 const LANES_MAX: usize = 4;
 
-/// What is asked.
-#[derive(Debug, Clone)]
-pub struct PrivateRequest {
-    /// Prompt tokens.
-    pub prompt: Vec<u32>,
-    /// How tokens are chosen.
-    pub sampling: Sampling,
-    /// Most tokens of the answer.
-    pub max_tokens: usize,
-    /// Rows of a step: the next token and those guessed ahead; 1 guesses none.
-    pub width: usize,
-    /// Buckets of lengths.
-    pub padding: Padding,
-}
-
-/// Something to do outside.
-#[derive(Debug)]
-pub enum Effect {
-    /// Send to a holder.
-    Send {
-        /// Its place.
-        holder: usize,
-        /// What.
-        message: Message,
-    },
-    /// Show more of the answer.
-    Text(String),
-    /// A holder was left out; close its session.
-    Excluded {
-        /// Its place.
-        holder: usize,
-    },
-    /// The answer is complete; flights of padding may follow.
-    Done(Finish),
-    /// All flights are answered.
-    Quiet,
-}
-
-/// Rows of one sequence on their way, and rows of padding with them.
-struct Lane {
-    id: u64,
-    /// Without one, all rows are padding.
-    walk: Option<Walk>,
-    at: (usize, Product),
-    /// Positions that are sent, those of padding included.
-    rows: usize,
-    /// What its rows were embedded from; in a step, guesses after the first.
-    tokens: Vec<u32>,
-    kind: Kind,
-}
-
-/// What follows when a lane ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Nothing.
-    Prompt,
-    /// The first token is sampled.
-    PromptEnd,
-    /// Tokens are sampled as far as guesses were right.
-    Step,
-}
-
 /// One private answer in the making.
 pub struct PrivateAsk {
     model: Arc<ClientModel>,
     request: PrivateRequest,
     desk: Desk,
-    cache: KvCache,
     reply: Reply,
-    lanes: VecDeque<Lane>,
+    lanes: Lanes,
     /// Prompt lanes not begun: first position and rows sent.
     later: VecDeque<(usize, usize)>,
-    /// Sums of lanes that an earlier lane holds up.
-    held: BTreeMap<u64, Vec<i32>>,
-    next_lane: u64,
     effects: Vec<Effect>,
     named: usize,
     is_quiet: bool,
@@ -137,7 +70,7 @@ impl PrivateAsk {
         request.width = request.width.clamp(1, WIDTH_MAX);
         let capacity = prompt + request.max_tokens + request.width;
         Ok(Self {
-            cache: private.outline.cache(capacity),
+            lanes: Lanes::new(private.outline.cache(capacity)),
             reply: Reply::new(Arc::clone(&model), request.sampling, request.max_tokens),
             desk: Desk::new(
                 private,
@@ -148,10 +81,7 @@ impl PrivateAsk {
             ),
             model,
             request,
-            lanes: VecDeque::new(),
             later: VecDeque::new(),
-            held: BTreeMap::new(),
-            next_lane: 0,
             effects: Vec::new(),
             named: 0,
             is_quiet: false,
@@ -258,9 +188,11 @@ impl PrivateAsk {
     /// # Errors
     /// [`ClientError::Holder`] when too few holders are left; others as they come.
     pub fn on(&mut self, engine: &mut Engine, input: Input) -> Result<Vec<Effect>, ClientError> {
-        if let Some(Sums { lane, values }) = self.desk.take(input)? {
-            self.held.insert(lane, values);
-            self.go_on(engine)?;
+        if let Some(sums) = self.desk.take(input)? {
+            self.lanes.take(sums);
+            while let Some(ended) = self.lanes.go_on(engine, &mut self.desk)? {
+                self.lane_ended(engine, &ended)?;
+            }
         }
         Ok(self.take_effects())
     }
@@ -286,7 +218,7 @@ impl PrivateAsk {
                 .to_vec();
             let ends = !tokens.is_empty() && end == self.request.prompt.len();
             let kind = if ends { Kind::PromptEnd } else { Kind::Prompt };
-            self.begin(engine, &tokens, start, rows, kind)?;
+            self.begin(engine, tokens, start, rows, kind)?;
         }
         Ok(())
     }
@@ -295,121 +227,51 @@ impl PrivateAsk {
     fn begin(
         &mut self,
         engine: &mut Engine,
-        tokens: &[u32],
+        tokens: Vec<u32>,
         start: usize,
         rows: usize,
         kind: Kind,
     ) -> Result<(), ClientError> {
         let shape = &self.model.manifest.shape;
-        let (mut walk, mut inputs) = (None, &[][..]);
-        if !tokens.is_empty() {
-            let embedded = self.model.vocabulary.embed(shape, tokens, start)?;
-            let mut new = Walk::new(embedded, start);
-            engine.walk_start(&self.desk.private.outline, &mut new)?;
-            inputs = walk.insert(new).inputs();
-        }
-        let (id, at) = (self.next_lane, (0, Product::Qkv));
-        self.next_lane += 1;
-        let sent = rows * self.desk.private.outline.limbs(at.0, at.1).count;
-        self.desk.deal(id, at, inputs, sent)?;
-        self.lanes.push_back(Lane {
-            id,
-            walk,
-            at,
-            rows,
-            tokens: tokens.to_vec(),
-            kind,
-        });
-        Ok(())
-    }
-
-    /// Moves every lane whose sums are there and whose turn it is.
-    fn go_on(&mut self, engine: &mut Engine) -> Result<(), ClientError> {
-        let mut i = 0;
-        while i < self.lanes.len() {
-            let (id, at) = (self.lanes[i].id, self.lanes[i].at);
-            // Attention reads what the lanes of earlier positions stored in this layer.
-            let waits = at.1 == Product::Qkv
-                && self
-                    .lanes
-                    .iter()
-                    .take(i)
-                    .any(|l| l.walk.is_some() && l.at <= at);
-            let sums = if waits { None } else { self.held.remove(&id) };
-            match sums {
-                None => i += 1,
-                Some(sums) if self.step(engine, i, &sums)? => {
-                    // The next lane may have waited for this one.
-                    i += 1;
-                }
-                Some(_) => {
-                    let Some(lane) = self.lanes.remove(i) else {
-                        break;
-                    };
-                    self.lane_ended(engine, lane)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands sums to lane `i` and deals its next product; whether there is one.
-    fn step(&mut self, engine: &mut Engine, i: usize, sums: &[i32]) -> Result<bool, ClientError> {
-        let outline = Arc::clone(&self.desk.private.outline);
-        let lane = &mut self.lanes[i];
-        let (layer, product) = lane.at;
-        let next = match &mut lane.walk {
-            Some(walk) => {
-                let (outputs, _) = outline.dims(layer, product);
-                let limbs = outline.limbs(layer, product).count;
-                let real = lane.tokens.len() * limbs * outputs;
-                let sums = sums.get(..real).unwrap_or(sums);
-                engine.walk_on(&outline, walk, &mut self.cache, sums)?;
-                walk.wants()
-            }
-            None => after(layer, product, outline.shape().layers),
+        let embedded = if tokens.is_empty() {
+            // Padding may reach beyond the model's positions.
+            Vec::new()
+        } else {
+            self.model.vocabulary.embed(shape, &tokens, start)?
         };
-        let Some(at) = next else { return Ok(false) };
-        lane.at = at;
-        let rows = lane.rows * outline.limbs(at.0, at.1).count;
-        let inputs = lane.walk.as_ref().map_or(&[][..], Walk::inputs);
-        self.desk.deal(lane.id, at, inputs, rows)?;
-        Ok(true)
+        let begin = Begin {
+            embedded,
+            tokens,
+            start,
+            rows,
+            kind,
+        };
+        self.lanes.begin(engine, &mut self.desk, begin)
     }
 
-    fn lane_ended(&mut self, engine: &mut Engine, lane: Lane) -> Result<(), ClientError> {
-        if let (Some(walk), Kind::PromptEnd | Kind::Step) = (lane.walk, lane.kind) {
-            let rows = walk.into_rows();
-            self.grow(engine, &rows, &lane.tokens, lane.kind)?;
+    fn lane_ended(&mut self, engine: &mut Engine, ended: &Ended) -> Result<(), ClientError> {
+        if ended.kind != Kind::Prompt && !ended.tokens.is_empty() {
+            self.grow(engine, ended)?;
         }
         if !self.later.is_empty() {
             return self.fill(engine);
         }
-        if self.lanes.is_empty() && self.finish().is_some() {
+        if self.lanes.len() == 0 && self.finish().is_some() {
             self.pad(engine)?;
         }
         Ok(())
     }
 
     /// Samples from the rows of a step, or from the last of the prompt, as far as guesses were right.
-    fn grow(
-        &mut self,
-        engine: &mut Engine,
-        rows: &[i32],
-        tokens: &[u32],
-        kind: Kind,
-    ) -> Result<(), ClientError> {
+    fn grow(&mut self, engine: &mut Engine, ended: &Ended) -> Result<(), ClientError> {
         let dim = self.model.manifest.shape.dim;
         // Position after which rows are kept, and guesses of what follows each row.
-        let (mut kept, rows, guesses) = match kind {
-            Kind::Step => {
-                let before = self.request.prompt.len() + self.answer().len() - 1;
-                (before + 1, rows, &tokens[1..])
-            }
-            _ => {
-                let last = &rows[rows.len() - dim..];
-                (self.request.prompt.len(), last, &[][..])
-            }
+        let (mut kept, rows, guesses) = if ended.kind == Kind::Step {
+            let before = self.request.prompt.len() + self.answer().len() - 1;
+            (before + 1, &ended.rows[..], &ended.tokens[1..])
+        } else {
+            let last = &ended.rows[ended.rows.len() - dim..];
+            (self.request.prompt.len(), last, &[][..])
         };
         if self.finish().is_none() {
             let logits = engine.logits(&self.model.head, rows);
@@ -429,8 +291,7 @@ impl PrivateAsk {
                 self.desk.traffic.drafts_right += 1;
             }
         }
-        self.cache.resume(kept);
-        self.cache.truncate(kept);
+        self.lanes.keep(kept);
         match self.finish() {
             Some(finish) => self.effects.push(Effect::Done(finish)),
             None => self.next_step(engine)?,
@@ -450,7 +311,7 @@ impl PrivateAsk {
         self.desk.traffic.drafts += tokens.len() - 1;
         self.desk.traffic.steps += 1;
         self.desk.traffic.real_steps += 1;
-        self.begin(engine, &tokens, start, self.request.width, Kind::Step)
+        self.begin(engine, tokens, start, self.request.width, Kind::Step)
     }
 
     /// Steps of padding after the answer, then quiet.
@@ -458,20 +319,12 @@ impl PrivateAsk {
         let t = &mut self.desk.traffic;
         if t.steps < self.request.padding.steps(t.real_steps) {
             t.steps += 1;
-            return self.begin(engine, &[], 0, self.request.width, Kind::Step);
+            return self.begin(engine, Vec::new(), 0, self.request.width, Kind::Step);
         }
         if !self.is_quiet {
             self.is_quiet = true;
             self.effects.push(Effect::Quiet);
         }
         Ok(())
-    }
-}
-
-/// The product after `product` of `layer`.
-pub(super) fn after(layer: usize, product: Product, layers: usize) -> Option<(usize, Product)> {
-    match Product::from_code(product.code() + 1) {
-        Some(next) => Some((layer, next)),
-        None => Some((layer + 1, Product::Qkv)).filter(|(l, _)| *l < layers),
     }
 }

@@ -1,115 +1,25 @@
 //! Flights: deal shares, take answers, check each before anything reads it, reconstruct.
 
-use std::collections::BTreeMap;
+mod flights;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use nesa_codec::Digest;
-use nesa_kernels::Level;
-use nesa_model::split::{Outline, Product};
+use nesa_model::split::Product;
 use nesa_pipeline::share::{Message, Share};
-use nesa_privacy::shares::{Checks, Dealer, Flight, Sent, reconstruct};
+use nesa_privacy::shares::{Dealer, Flight, Sent, reconstruct};
 use nesa_proof::share::{AnswerStatement, answer_digest};
 use nesa_proof::statement::is_signed;
 
-use super::ask::Effect;
+use super::parts::{Effect, Input, Liar, Private, Times};
 use super::placement::Placement;
 use super::traffic::Traffic;
 use crate::ClientError;
+use flights::{Enough, Flights, Pending};
 
 /// One in so many answers has its signature checked; of a wrong answer it always is.
 const SIGNATURES_ONE_IN: u64 = 64;
-/// Flights that a holder may be behind before it counts as too late: some seconds of them between near
-/// nodes, so that nobody is left out for a pause.
-const BEHIND_MAX: usize = 8192;
-/// Elements of shares kept for answers that are late, before the latest holder counts as too late: 256 MiB.
-const BEHIND_VALUES_MAX: usize = 64 << 20;
-
-/// A holder of a session as the client chose it.
-#[derive(Debug, Clone)]
-pub struct Holder {
-    /// Random name of the session with it.
-    pub session: Digest,
-}
-
-/// What a private session needs of a model and its nodes.
-#[derive(Debug, Clone)]
-pub struct Private {
-    /// The model without matrices.
-    pub outline: Arc<Outline>,
-    /// What tells wrong answers.
-    pub checks: Arc<Checks>,
-    /// Who holds what.
-    pub placement: Arc<Placement>,
-    /// By place in the placement.
-    pub holders: Vec<Holder>,
-    /// SIMD level of dealing, checking and reconstructing.
-    pub level: Level,
-}
-
-/// What came from a holder.
-#[derive(Debug)]
-pub enum Input {
-    /// An answer.
-    Answer {
-        /// The holder's place.
-        holder: usize,
-        /// The flight answered.
-        flight: u64,
-        /// (rows, outputs).
-        values: Vec<u32>,
-        /// Over the answer statement.
-        signature: [u8; 64],
-    },
-    /// Anything else: a refusal, a broken stream, bytes that do not decode, no answer in time.
-    Lost {
-        /// The holder's place.
-        holder: usize,
-    },
-}
-
-/// A holder that was left out, with what convicts it, if it signed a wrong answer.
-#[derive(Debug, Clone)]
-pub struct Liar {
-    /// Its place.
-    pub holder: usize,
-    /// What it signed, its signature, what it was sent and what it answered.
-    pub signed: Option<(AnswerStatement, [u8; 64], Share, Vec<u32>)>,
-}
-
-/// Time spent in each phase; given by the caller's clock.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Times {
-    /// Dealing shares.
-    pub deal: Duration,
-    /// Checking answers.
-    pub check: Duration,
-    /// Reconstructing.
-    pub reconstruct: Duration,
-}
-
-/// A flight on its way.
-struct Pending {
-    lane: u64,
-    layer: usize,
-    product: Product,
-    rows: usize,
-    flight: Flight,
-    /// Places of the holders, in the order of the flight's points.
-    holders: Vec<usize>,
-    /// By holder of the flight: whether its answer is still out.
-    out: Vec<bool>,
-    /// Points and answers that hold; emptied when the flight is reconstructed.
-    good: Vec<(u8, Vec<u32>)>,
-    is_done: bool,
-}
-
-impl Pending {
-    /// Elements of all its shares.
-    fn values(&self) -> usize {
-        self.holders.len() * self.flight.share(0).map_or(0, <[u32]>::len)
-    }
-}
 
 /// The sums of a flight, centred, (rows, outputs).
 pub(super) struct Sums {
@@ -122,10 +32,8 @@ pub(super) struct Desk {
     pub(super) private: Private,
     model: Digest,
     dealer: Dealer,
-    pending: BTreeMap<u64, Pending>,
+    flights: Flights,
     alive: Vec<bool>,
-    /// Elements of the shares of flights that are reconstructed and still owed by somebody.
-    behind: usize,
     sample: u64,
     clock: fn() -> Duration,
     pub(super) traffic: Traffic,
@@ -137,7 +45,7 @@ pub(super) struct Desk {
 impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Desk")
-            .field("pending", &self.pending.len())
+            .field("flights", &self.flights.len())
             .finish_non_exhaustive()
     }
 }
@@ -164,9 +72,8 @@ impl Desk {
             private,
             model,
             dealer: Dealer::new(entropy),
-            pending: BTreeMap::new(),
+            flights: Flights::default(),
             alive: vec![true; n],
-            behind: 0,
             sample: u64::from_le_bytes(sample),
             clock,
             times: Times::default(),
@@ -232,7 +139,7 @@ impl Desk {
             good: Vec::new(),
             is_done: false,
         };
-        self.pending.insert(number, pending);
+        self.flights.insert(pending);
         self.times.deal += (self.clock)() - started;
         Ok(())
     }
@@ -277,43 +184,32 @@ impl Desk {
                 return self.exclude(holder, signed).map(|()| None);
             }
         };
-        let Some(pending) = self.pending.get_mut(&number) else {
-            return Ok(None);
-        };
-        pending.out[i] = false;
-        let mut sums = None;
-        if !pending.is_done {
-            pending.good.push((Placement::point(holder), values));
-            if pending.good.len() == self.private.placement.scheme().needed() {
-                let started = (self.clock)();
-                pending.is_done = true;
-                self.behind += pending.values();
-                let good = std::mem::take(&mut pending.good);
-                let points: Vec<u8> = good.iter().map(|(p, _)| *p).collect();
-                let answers: Vec<&[u32]> = good.iter().map(|(_, v)| &v[..]).collect();
-                let values = reconstruct(self.private.level, &points, &answers)?;
-                sums = Some(Sums {
-                    lane: pending.lane,
-                    values,
-                });
-                self.times.reconstruct += (self.clock)() - started;
-            }
+        let answer = (Placement::point(holder), values);
+        let needed = self.private.placement.scheme().needed();
+        let enough = self.flights.answered(number, i, answer, needed);
+        let sums = enough.map(|e| self.sums(&e)).transpose()?;
+        match self.flights.straggler() {
+            Some(late) => self.exclude(late, None).map(|()| sums),
+            None => Ok(sums),
         }
-        if pending.is_done && !pending.out.contains(&true) {
-            self.behind -= pending.values();
-            self.pending.remove(&number);
-        }
-        self.stragglers()?;
-        Ok(sums)
+    }
+
+    /// What enough right answers stand for.
+    fn sums(&mut self, enough: &Enough) -> Result<Sums, ClientError> {
+        let started = (self.clock)();
+        let points: Vec<u8> = enough.good.iter().map(|(p, _)| *p).collect();
+        let answers: Vec<&[u32]> = enough.good.iter().map(|(_, v)| &v[..]).collect();
+        let values = reconstruct(self.private.level, &points, &answers)?;
+        self.times.reconstruct += (self.clock)() - started;
+        Ok(Sums {
+            lane: enough.lane,
+            values,
+        })
     }
 
     /// The holder's place in the flight where its answer holds; else what it signed, if it did.
     ///
     /// Nothing about the answer is looked at before the check, and there is one refusal for all reasons.
-    #[allow(
-        clippy::type_complexity,
-        reason = "one use, right below its definition"
-    )]
     fn verdict(
         &mut self,
         holder: usize,
@@ -321,15 +217,10 @@ impl Desk {
         values: &[u32],
         signature: &[u8; 64],
     ) -> Result<usize, Option<Box<(AnswerStatement, Share)>>> {
-        let Some(p) = self.pending.get(&number) else {
+        let Some(p) = self.flights.get(number) else {
             return Err(None);
         };
-        let Some(i) = p
-            .holders
-            .iter()
-            .position(|&h| h == holder)
-            .filter(|&i| p.out[i])
-        else {
+        let Some(i) = p.owed_by(holder) else {
             return Err(None);
         };
         let (Some(check), Some(share)) = (
@@ -380,18 +271,7 @@ impl Desk {
         let signed = signed.filter(|(statement, ..)| self.may_show(statement.flight));
         self.liars.push(Liar { holder, signed });
         let needed = self.private.placement.scheme().needed();
-        let mut short = None;
-        for p in self.pending.values_mut() {
-            for (h, out) in p.holders.iter().zip(&mut p.out) {
-                *out &= *h != holder;
-            }
-            let left = p.good.len() + p.out.iter().filter(|o| **o).count();
-            if !p.is_done && left < needed {
-                short = Some((p.layer, left));
-            }
-        }
-        self.forget();
-        match short {
+        match self.flights.leave_out(holder, needed) {
             Some((layer, left)) => self.enough(layer, left, Some(holder)),
             None => Ok(()),
         }
@@ -403,30 +283,6 @@ impl Desk {
         let shown = self.liars.iter().filter_map(|l| l.signed.as_ref());
         let shown = shown.filter(|(statement, ..)| statement.flight == flight);
         shown.count() < self.private.placement.scheme().t()
-    }
-
-    /// Leaves out a holder that is too far behind: its shares are kept until it answers.
-    fn stragglers(&mut self) -> Result<(), ClientError> {
-        let is_far = self.pending.len() > BEHIND_MAX || self.behind > BEHIND_VALUES_MAX;
-        if !is_far {
-            return Ok(());
-        }
-        let late = self.pending.values().find(|p| p.is_done).and_then(|p| {
-            let mut all = p.holders.iter().zip(&p.out);
-            all.find(|(_, out)| **out).map(|(h, _)| *h)
-        });
-        late.map_or(Ok(()), |holder| self.exclude(holder, None))
-    }
-
-    /// Forgets flights that are reconstructed and owed by nobody.
-    fn forget(&mut self) {
-        let mut gone = 0;
-        self.pending.retain(|_, p| {
-            let is_over = p.is_done && !p.out.contains(&true);
-            gone += if is_over { p.values() } else { 0 };
-            !is_over
-        });
-        self.behind -= gone;
     }
 
     /// What is to be sent, and who was left out after the first `named`.
@@ -441,16 +297,9 @@ impl Desk {
         all
     }
 
-    /// Flights that are not reconstructed yet, and who owes answers to them.
+    /// Holders that owe an answer to a flight which cannot go on without them.
     pub(super) fn owed(&self) -> Vec<usize> {
-        let mut all: Vec<usize> = (self.pending.values().filter(|p| !p.is_done))
-            .flat_map(|p| p.holders.iter().zip(&p.out))
-            .filter(|(_, out)| **out)
-            .map(|(h, _)| *h)
-            .collect();
-        all.sort_unstable();
-        all.dedup();
-        all
+        self.flights.owed()
     }
 
     /// Whether holder `i` is still part of the session.

@@ -7,9 +7,10 @@ use nesa_codec::Digest;
 use nesa_model::split::{Product, Walk};
 use nesa_model::{Engine, KvCache};
 
-use super::ask::{Effect, after};
-use super::desk::{Desk, Input, Liar, Private, Sums, Times};
+use super::desk::{Desk, Sums};
+use super::lanes::after;
 use super::padding::Padding;
+use super::parts::{Effect, Input, Liar, Private, Times};
 use super::traffic::Traffic;
 use crate::ClientError;
 

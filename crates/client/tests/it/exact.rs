@@ -125,6 +125,28 @@ fn guesses_save_steps_and_leave_the_rows_of_each_as_they_are() {
 }
 
 #[test]
+fn a_full_context_is_padded_beyond_its_end() {
+    let engine = &mut Engine::new(Level::detect(), 1);
+    for kind in [0, 1] {
+        let world = World::new(&shape(kind, 2, 260), &[], 5);
+        let request = PrivateRequest {
+            width: 8,
+            padding: Padding::Strong,
+            ..world.request(&prompt(&mut Noise(4), 257), 60)
+        };
+        let open = world.open(engine, &request);
+        let mut ask = world.ask(world.private((1, 2), 2), request, 1);
+        let hidden = world.drive(engine, &mut ask, &mut honest, 1);
+        same(&open, &hidden);
+        assert_eq!(hidden.tokens.len(), 4);
+        assert_eq!(
+            (hidden.traffic.prompt_rows, hidden.traffic.steps),
+            (512, 32)
+        );
+    }
+}
+
+#[test]
 fn an_answer_cut_by_its_reader_ends_there() {
     let engine = &mut Engine::new(Level::detect(), 1);
     let world = World::new(&shape(0, 2, 100), &[], 5);
