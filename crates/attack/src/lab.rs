@@ -218,16 +218,25 @@ impl Subject {
                 n => format!("a node behind {n} blocks"),
             };
             let sorted = Feature::SortedMagnitudes;
-            for (tier, how, view, feature, expect) in [
-                (Tier::Open, "", &open, Feature::Plain, Expect::Broken),
+            let (plain, few) = (Feature::Plain, tries.min(FEW));
+            for (tier, how, view, feature, tries, expect) in [
+                (Tier::Open, "", &open, plain, tries, Expect::Broken),
                 (
                     Tier::Ee,
                     "after A4, ",
                     &undone,
-                    Feature::Plain,
+                    plain,
+                    tries,
                     Expect::Broken,
                 ),
-                (Tier::Ee, "sorted rows, ", &ee, sorted, Expect::Reported),
+                (
+                    Tier::Ee,
+                    "sorted rows, ",
+                    &ee,
+                    sorted,
+                    few,
+                    Expect::Reported,
+                ),
             ] {
                 let named = vocabulary::deeper(&self.base, view, Search { feature, tries })?;
                 let how = format!("{how}candidates run forward");
