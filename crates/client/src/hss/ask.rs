@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nesa_model::Engine;
+use nesa_proof::share::HolderStatement;
 
 use super::desk::Desk;
 use super::draft::guess;
@@ -146,6 +147,14 @@ impl PrivateAsk {
     #[must_use]
     pub fn owed(&self) -> Vec<usize> {
         self.desk.owed()
+    }
+
+    /// Whether `statement`, which holder `i` signed at the end, says what it was asked for: its key, session,
+    /// model, blocks and point, and the flights and rows that it was sent. Who states more asks for more than
+    /// its pay.
+    #[must_use]
+    pub fn is_stated(&self, i: usize, statement: &HolderStatement) -> bool {
+        self.desk.is_stated(i, statement)
     }
 
     /// Whether holder `i` is still part of the session.

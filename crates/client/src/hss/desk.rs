@@ -9,7 +9,7 @@ use nesa_codec::Digest;
 use nesa_model::split::Product;
 use nesa_pipeline::share::{Message, Share};
 use nesa_privacy::shares::{Dealer, Flight, Sent, reconstruct};
-use nesa_proof::share::{AnswerStatement, answer_digest};
+use nesa_proof::share::{AnswerStatement, HolderStatement, answer_digest};
 use nesa_proof::statement::is_signed;
 
 use super::parts::{Effect, Input, Liar, Private, Times};
@@ -115,7 +115,7 @@ impl Desk {
         let number = flight.number();
         for (i, &holder) in holders.iter().enumerate() {
             let share = share_of(&flight, i);
-            self.traffic.sent(holder, share.encoded_len());
+            self.traffic.sent(holder, rows, share.encoded_len());
             let message = Message::Shares {
                 flight: number,
                 layer: layer as u32,
@@ -305,6 +305,22 @@ impl Desk {
     /// Whether holder `i` is still part of the session.
     pub(super) fn is_alive(&self, i: usize) -> bool {
         self.alive.get(i).copied().unwrap_or(false)
+    }
+
+    /// Whether `statement` is what this session was for holder `i`.
+    pub(super) fn is_stated(&self, i: usize, s: &HolderStatement) -> bool {
+        let (Some(node), Some(holder)) = (
+            self.private.placement.nodes().get(i),
+            self.private.holders.get(i),
+        ) else {
+            return false;
+        };
+        let layers = self.private.placement.layers(i);
+        let held = layers.iter().map(|r| (r.start as u32, r.end as u32));
+        (s.node, s.session, s.model) == (node.peer, holder.session, self.model)
+            && s.point == Placement::point(i)
+            && s.ranges.iter().copied().eq(held)
+            && (s.flights, s.rows) == (self.traffic.sent_flights[i], self.traffic.sent_rows[i])
     }
 
     /// # Errors

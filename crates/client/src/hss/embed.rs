@@ -6,6 +6,7 @@ use std::time::Duration;
 use nesa_codec::Digest;
 use nesa_model::split::{Product, Walk};
 use nesa_model::{Engine, KvCache};
+use nesa_proof::share::HolderStatement;
 
 use super::desk::{Desk, Sums};
 use super::lanes::after;
@@ -140,6 +141,14 @@ impl PrivateEmbed {
     #[must_use]
     pub fn owed(&self) -> Vec<usize> {
         self.desk.owed()
+    }
+
+    /// Whether `statement`, which holder `i` signed at the end, says what it was asked for: its key, session,
+    /// model, blocks and point, and the flights and rows that it was sent. Who states more asks for more than
+    /// its pay.
+    #[must_use]
+    pub fn is_stated(&self, i: usize, statement: &HolderStatement) -> bool {
+        self.desk.is_stated(i, statement)
     }
 
     /// Whether holder `i` is still part of the session.

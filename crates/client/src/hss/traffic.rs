@@ -21,6 +21,10 @@ pub struct Traffic {
     pub up: Vec<u64>,
     /// Bytes of the answers that came, by holder.
     pub down: Vec<u64>,
+    /// Flights sent, by holder.
+    pub sent_flights: Vec<u64>,
+    /// Rows sent, by holder: what it may meter.
+    pub sent_rows: Vec<u64>,
     /// Flights dealt, each to all holders of its layer.
     pub flights: u64,
     /// Rows dealt, limbs and padding counted, over all flights.
@@ -64,13 +68,17 @@ impl Traffic {
         Self {
             up: vec![0; holders],
             down: vec![0; holders],
+            sent_flights: vec![0; holders],
+            sent_rows: vec![0; holders],
             width,
             ..Self::default()
         }
     }
 
-    pub(super) fn sent(&mut self, holder: usize, share_bytes: usize) {
+    pub(super) fn sent(&mut self, holder: usize, rows: usize, share_bytes: usize) {
         self.up[holder] += SHARES_HEADER + share_bytes as u64;
+        self.sent_flights[holder] += 1;
+        self.sent_rows[holder] += rows as u64;
     }
 
     pub(super) fn answered(&mut self, holder: usize, values: usize) {

@@ -309,3 +309,42 @@ fn a_holder_that_never_answers_is_left_out_in_the_end_and_not_before_long() {
     let sent = out.dealt.iter().filter(|d| d.holder == 1).count();
     assert!((8000..8500).contains(&sent), "{sent}");
 }
+
+#[test]
+fn a_holder_may_not_state_more_than_it_was_sent() {
+    use nesa_codec::Digest;
+    use nesa_proof::share::HolderStatement;
+    let engine = &mut Engine::new(Level::detect(), 1);
+    let world = World::new(&shape(0, 3, 64), &[], 5);
+    let mut ask = world.ask(world.private((1, 2), 3), world.request(&PROMPT, 3), 1);
+    let out = world.drive(engine, &mut ask, &mut honest, 1);
+    for i in 0..3 {
+        let own: Vec<&Dealt> = out.dealt.iter().filter(|d| d.holder == i).collect();
+        let parts = ask.private();
+        let layers = parts.placement.layers(i);
+        let right = HolderStatement {
+            node: parts.placement.nodes()[i].peer,
+            session: parts.holders[i].session,
+            model: world.model.manifest.root(),
+            ranges: layers
+                .iter()
+                .map(|r| (r.start as u32, r.end as u32))
+                .collect(),
+            point: i as u8 + 1,
+            flights: own.len() as u64,
+            rows: own.iter().map(|d| u64::from(d.rows)).sum(),
+            transcript: Digest::default(),
+            price: 0,
+        };
+        assert!(ask.is_stated(i, &right));
+        assert!(!ask.is_stated((i + 1) % 3, &right) && !ask.is_stated(9, &right));
+        let wrong = |change: &dyn Fn(&mut HolderStatement)| {
+            let mut s = right.clone();
+            change(&mut s);
+            !ask.is_stated(i, &s)
+        };
+        assert!(wrong(&|s| s.rows += 1) && wrong(&|s| s.flights -= 1));
+        assert!(wrong(&|s| s.point += 1) && wrong(&|s| s.ranges = vec![(0, 3)]));
+        assert!(wrong(&|s| s.session.0[0] ^= 1) && wrong(&|s| s.model.0[0] ^= 1));
+    }
+}
