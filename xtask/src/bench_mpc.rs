@@ -30,8 +30,10 @@ const TOKENS: &str = "65";
 const QUESTION: &str = "Tell a long story about an old lighthouse keeper on a rocky island who finds a \
     message in a bottle, repairs his boat, crosses the stormy sea to the harbour town, meets a young \
     girl who can read the stars, and comes home again.";
-/// A text of 126 word pieces and the two marks around it: as long as the peer's.
+/// Nine times the first and once the second are 126 word pieces, and two marks stand around them: as long
+/// as the peer's text.
 const SENTENCE: &str = "the sea is calm and the old light burns on the hill while ";
+const END: &str = "the lamp is lit and all is well tonight";
 const EMBEDDER: &str = "minilm";
 
 /// What to say next to the number.
@@ -271,7 +273,7 @@ impl Ours {
 
     /// Seconds per embedding of 128 tokens.
     fn embedding_seconds(&self) -> Result<f64> {
-        let text = SENTENCE.repeat(9);
+        let text = SENTENCE.repeat(9) + END;
         let options = [
             "embed",
             "--json",
@@ -281,13 +283,18 @@ impl Ours {
             "--model",
             EMBEDDER,
         ];
-        let what = ["--network", &self.network, text.trim()];
+        let what = ["--network", &self.network, &text];
         let ran = nodes::nesa(&self.home, &[&options[..], &what].concat())?;
         ensure!(
             ran.value["privacy"] == "hss",
             "another tier answered: {}",
             ran.value
         );
-        ran.number(&["seconds"])
+        ensure!(
+            ran.value["tokens"] == json!([128]),
+            "{}",
+            ran.value["tokens"]
+        );
+        ran.number(&["hss", "seconds_per_embedding"])
     }
 }

@@ -1,4 +1,5 @@
-//! A real model through real node processes: ask under `ee`, verify the receipt, refuse a forged one.
+//! Real models through real node processes: ask under `ee` and under `hss`, compare, verify the receipts,
+//! refuse forged ones, and read what a node recorded as that node could.
 //!
 //! Uses the release binaries and a home of its own under `target/`, kept between runs so that only
 //! the first one downloads.
@@ -23,22 +24,59 @@ pub(crate) fn run() -> Result<()> {
         ("glassllm", "Once upon a time"),
         ("smollm2-135m", "Why is the sky blue?"),
     ] {
-        ask(&home, model, question).with_context(|| format!("the demo with {model}"))?;
+        let context = |tier| format!("the demo with {model} under {tier}");
+        let ee = ask(&home, model, "ee", question).with_context(|| context("ee"))?;
+        let hss = ask(&home, model, "hss", question).with_context(|| context("hss"))?;
+        ensure!(ee == hss, "{model}: other tokens under hss: {ee} and {hss}");
+    }
+    attack(&home).context("the attack on what a node recorded")
+}
+
+/// What a node that holds the public weights reads from its record: everything, or nothing.
+fn attack(home: &PathBuf) -> Result<()> {
+    for (tier, reads_all) in [("ee", true), ("hss", false)] {
+        let record = home.join(format!("record-{tier}"));
+        let _ = fs::remove_dir_all(&record);
+        let folder = record.to_string_lossy().into_owned();
+        let options = ["ask", "--json", "--model", "glassllm", "--privacy", tier];
+        let more = ["--nodes", "2", "--max-tokens", "4", "--record", &folder];
+        let (code, _) = nesa(
+            home,
+            &[&options[..], &more, &["My secret is 4711"]].concat(),
+        )?;
+        ensure!(code == Some(0), "ask ended with {code:?}");
+        let node = record.join("node-0").to_string_lossy().into_owned();
+        let options = ["attack", "--json", "--model", "glassllm", "--attack", "A6"];
+        let (code, v) = nesa(home, &[&options[..], &["--record", &node]].concat())?;
+        ensure!(code == Some(0), "attack ended with {code:?}");
+        let (rows, certain) = (v["rows"].as_u64(), v["certain"].as_u64());
+        let read = v["text"].as_str().is_some_and(|t| t.contains("4711"));
+        let expected = if reads_all { rows } else { Some(0) };
+        ensure!(
+            rows > Some(0) && certain == expected && read == reads_all,
+            "{tier}: {v}"
+        );
+        println!("{tier}: {certain:?} of {rows:?} rows read for certain by node 0");
     }
     Ok(())
 }
 
-fn ask(home: &PathBuf, model: &str, question: &str) -> Result<()> {
-    let receipt = home.join(format!("{model}.nesabundle"));
+/// Asks under `tier` and returns the answer's tokens.
+fn ask(home: &PathBuf, model: &str, tier: &str, question: &str) -> Result<Value> {
+    let receipt = home.join(format!("{model}-{tier}.nesabundle"));
     let receipt_path = receipt.to_string_lossy().into_owned();
-    let options = ["ask", "--json", "--model", model, "--privacy", "ee"];
+    let options = ["ask", "--json", "--model", model, "--privacy", tier];
     let more = ["--nodes", "3", "--max-tokens", "24", "--seed", "7"];
     let last = ["--receipt", &receipt_path, question];
     let (code, answer) = nesa(home, &[&options[..], &more, &last].concat())?;
     ensure!(code == Some(0), "ask ended with {code:?}");
-    let nodes = answer["nodes"].as_array().map_or(0, Vec::len);
+    let entries = answer["nodes"].as_array().cloned().unwrap_or_default();
+    let mut ids: Vec<String> = entries.iter().map(|n| n["id"].to_string()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let nodes = ids.len();
     let text = answer["text"].as_str().unwrap_or_default();
-    ensure!(answer["privacy"] == "ee", "another tier than the asked one");
+    ensure!(answer["privacy"] == tier, "another tier than the asked one");
     ensure!(nodes == 3, "{nodes} nodes took part instead of 3");
     ensure!(!text.trim().is_empty(), "the answer is empty");
 
@@ -59,10 +97,10 @@ fn ask(home: &PathBuf, model: &str, question: &str) -> Result<()> {
         "a forged receipt passes: {verdict}"
     );
     println!(
-        "{model}: {nodes} nodes, {} tok/s: {text}",
+        "{model} under {tier}: {nodes} nodes, {} tok/s: {text}",
         answer["tokens_per_second"]
     );
-    Ok(())
+    Ok(answer["token_ids"].clone())
 }
 
 /// Runs `nesa` and reads the one JSON value that it prints.

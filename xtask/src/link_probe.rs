@@ -1,5 +1,6 @@
 //! Whether an emulated link is as set: round trips and throughput, measured through it.
 
+use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -43,7 +44,7 @@ pub(crate) fn measure(access: &Access, profile: Profile) -> Result<Value> {
     for _ in 0..ROUND_TRIPS {
         let started = Instant::now();
         near.send(&packet[..64])?;
-        near.recv(&mut packet)?;
+        receive(&near, &mut packet)?;
         times.push(started.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
@@ -57,8 +58,7 @@ pub(crate) fn measure(access: &Access, profile: Profile) -> Result<Value> {
     packet[0] = ASK;
     near.send(&packet[..1])?;
     let down = rate(down_packets, || {
-        near.recv(&mut packet)
-            .context("a packet of a burst was lost")?;
+        receive(&near, &mut packet)?;
         Ok(Instant::now())
     })?;
     Ok(json!({
@@ -66,6 +66,17 @@ pub(crate) fn measure(access: &Access, profile: Profile) -> Result<Value> {
         "up_mbit_per_s": round(up),
         "down_mbit_per_s": round(down),
     }))
+}
+
+/// Waits for a packet, whatever else interrupts the wait.
+fn receive(near: &UdpSocket, packet: &mut [u8]) -> Result<()> {
+    loop {
+        match near.recv(packet) {
+            Ok(_) => return Ok(()),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e).context("a packet of the measurement was lost"),
+        }
+    }
 }
 
 fn packets(bits_per_s: u64) -> u64 {
