@@ -13,6 +13,7 @@ use crate::{
     vocabulary,
 };
 
+mod relative;
 mod table;
 
 use table::{Table, Undone};
@@ -170,6 +171,13 @@ impl Subject {
             table.control(control);
         }
         table.heads()?;
+        let related = relative::relative(&self.base, 41);
+        for how in [Matching::Sorted, Matching::Gains, Matching::Invariants] {
+            let map = row_map(&self.base.shape, &self.sealed, &related.blocks, how);
+            let named = vocabulary::first(&related, &pairs::undone(&ee, &map), Feature::Plain)?;
+            let how = format!("{}, from a related base", how.name());
+            table.add(Tier::Ee, "A4", &how, &named, Expect::Reported);
+        }
         for known in [1, 2, KNOWN] {
             let known: Vec<usize> = self.known(known);
             let map = pairs::fitted(&self.base, &ee, &self.truth(), &known)?;
