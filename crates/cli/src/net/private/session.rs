@@ -13,6 +13,7 @@ use nesa_pipeline::share::{Message, Open};
 use nesa_proof::share::SignedHolder;
 use nesa_proof::verify::{Level, Verdict};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use super::{PrivateModel, cost, receipt};
 use crate::net::answer::{Answer, random, rate};
@@ -24,6 +25,8 @@ use crate::net::{NetworkError, cpu};
 const INBOX_MAX: usize = 256;
 /// Longest wait for an answer that a flight cannot go on without.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
+/// Longest wait for a holder to take a message; one that does not read must not hold the others up.
+const SEND_MAX: Duration = Duration::from_secs(5);
 /// Longest wait for a holder's last signature.
 const SIGN_MAX: Duration = Duration::from_secs(3);
 
@@ -34,6 +37,9 @@ type Arrived = (usize, Option<Message>);
 struct Session<'a> {
     fleet: &'a Fleet,
     senders: Vec<Option<QuicSender>>,
+    readers: Vec<Option<AbortHandle>>,
+    /// Holders that were never reached, or take nothing: the machine hears of them first.
+    lost: Vec<usize>,
     inbox: mpsc::Receiver<Arrived>,
     // Dropping the last sender would close the inbox.
     _outbox: mpsc::Sender<Arrived>,
@@ -50,7 +56,8 @@ fn frame(m: &Message) -> Frame {
 }
 
 impl<'a> Session<'a> {
-    /// Opens a session on every node that holds shares, all at once.
+    /// Opens a session on every node that holds shares, all at once. As long as the scheme has holders to
+    /// spare, one that cannot be reached is only lost.
     async fn open(
         fleet: &'a Fleet,
         private: &Private,
@@ -60,14 +67,19 @@ impl<'a> Session<'a> {
         let mut session = Self {
             fleet,
             senders: Vec::new(),
+            readers: Vec::new(),
+            lost: Vec::new(),
             inbox,
             _outbox: outbox.clone(),
         };
+        let scheme = private.placement.scheme();
+        let has_spare = scheme.n() > scheme.needed();
         let mut waiting = 0;
         for i in 0..private.placement.nodes().len() {
             let layers = private.placement.layers(i);
             if layers.is_empty() {
                 session.senders.push(None);
+                session.readers.push(None);
                 continue;
             }
             let open = Open {
@@ -79,13 +91,27 @@ impl<'a> Session<'a> {
                     .collect(),
                 point: nesa_client::Placement::point(i),
             };
-            let sender = session.open_one(i, open, outbox.clone()).await?;
-            session.senders.push(Some(sender));
-            waiting += 1;
+            match session.open_one(i, open, outbox.clone()).await {
+                Ok((sender, reader)) => {
+                    session.senders.push(Some(sender));
+                    session.readers.push(Some(reader));
+                    waiting += 1;
+                }
+                Err(_) if has_spare => {
+                    session.senders.push(None);
+                    session.readers.push(None);
+                    session.lost.push(i);
+                }
+                Err(e) => return Err(e),
+            }
         }
         while waiting > 0 {
             match session.next(ANSWER_MAX).await {
                 Some((_, Some(Message::Ready))) => waiting -= 1,
+                Some((i, _)) if has_spare => {
+                    session.lost.push(i);
+                    waiting -= 1;
+                }
                 Some((i, Some(Message::Refused(refusal)))) => {
                     let (node, operator) = fleet.names(i);
                     return Err(NetworkError::Refused {
@@ -106,7 +132,7 @@ impl<'a> Session<'a> {
         i: usize,
         open: Open,
         outbox: mpsc::Sender<Arrived>,
-    ) -> Result<QuicSender, NetworkError> {
+    ) -> Result<(QuicSender, AbortHandle), NetworkError> {
         let fleet = self.fleet;
         let lost = |e: &dyn std::fmt::Display| fleet.unreachable(i, e.to_string());
         let mut stream = match fleet.connection(i).await?.open(stream_kind::SHARE).await {
@@ -122,27 +148,45 @@ impl<'a> Session<'a> {
         stream.send(open).await.map_err(|e| lost(&e))?;
         let (sender, receiver) = stream.split();
         let (record, peer) = (fleet.record.clone(), fleet.nodes[i].peer.clone());
-        tokio::spawn(read(receiver, i, outbox, record.map(|r| (r, peer))));
-        Ok(sender)
+        let reader = tokio::spawn(read(receiver, i, outbox, record.map(|r| (r, peer))));
+        Ok((sender, reader.abort_handle()))
     }
 
     async fn next(&mut self, wait: Duration) -> Option<Arrived> {
         tokio::time::timeout(wait, self.inbox.recv()).await.ok()?
     }
 
-    /// Sends to a holder; one that takes nothing is heard of as a stream that ended.
+    /// Sends to a holder; one that takes nothing is lost.
     async fn send(&mut self, i: usize, m: &Message) -> bool {
-        match self.senders.get_mut(i) {
-            Some(Some(sender)) => sender.send(frame(m)).await.is_ok(),
-            _ => false,
+        let Some(Some(sender)) = self.senders.get_mut(i) else {
+            return false;
+        };
+        let sent = tokio::time::timeout(SEND_MAX, sender.send(frame(m))).await;
+        let sent = matches!(sent, Ok(Ok(())));
+        if !sent {
+            self.lost.push(i);
+        }
+        sent
+    }
+
+    /// Ends the session with a holder: nothing more is sent to it or read from it.
+    async fn close(&mut self, i: usize) {
+        if let Some(reader) = self.readers.get_mut(i).and_then(Option::take) {
+            reader.abort();
+        }
+        self.send(i, &Message::Close).await;
+        if let Some(Some(mut sender)) = self.senders.get_mut(i).map(Option::take) {
+            let _ = tokio::time::timeout(SEND_MAX, sender.finish()).await;
         }
     }
 
-    async fn close(&mut self, i: usize) {
-        self.send(i, &Message::Close).await;
-        if let Some(Some(mut sender)) = self.senders.get_mut(i).map(Option::take) {
-            let _ = sender.finish().await;
+    /// What comes next for the machine: a holder that is lost, or an answer; `None` after a long silence.
+    async fn input(&mut self) -> Option<Input> {
+        if let Some(holder) = self.lost.pop() {
+            return Some(Input::Lost { holder });
         }
+        let (i, message) = self.next(ANSWER_MAX).await?;
+        Some(input(i, message))
     }
 
     async fn close_all(&mut self) {
@@ -152,10 +196,10 @@ impl<'a> Session<'a> {
     }
 
     /// The last word of every holder that is left: its signed statement.
-    async fn sign(&mut self, is_alive: &dyn Fn(usize) -> bool) -> Vec<(usize, SignedHolder)> {
+    async fn sign(&mut self, ask: &PrivateAsk) -> Vec<(usize, SignedHolder)> {
         let mut waiting = Vec::new();
         for i in 0..self.senders.len() {
-            if is_alive(i) && self.send(i, &Message::Finish).await {
+            if ask.is_alive(i) && self.send(i, &Message::Finish).await {
                 waiting.push(i);
             }
         }
@@ -164,7 +208,10 @@ impl<'a> Session<'a> {
             match self.next(SIGN_MAX).await {
                 Some((i, Some(Message::Signed(s)))) => {
                     waiting.retain(|w| *w != i);
-                    signed.push((i, *s));
+                    // A statement of work that was not asked for is no statement.
+                    if ask.is_stated(i, &s.statement) {
+                        signed.push((i, *s));
+                    }
                 }
                 // A late answer to a flight that went on without it.
                 Some((_, Some(Message::Answer { .. }))) => {}
@@ -218,6 +265,10 @@ fn input(i: usize, m: Option<Message>) -> Input {
     }
 }
 
+fn halted() -> NetworkError {
+    NetworkError::Process("the session came to a halt; ask again".into())
+}
+
 /// How far an answer came.
 struct Shown {
     finish: Option<Finish>,
@@ -258,7 +309,7 @@ pub(super) async fn answer(
         return Err(e);
     }
     let cpu_s = cpu_before.zip(cpu::seconds()).map(|(a, b)| b - a);
-    let signed = session.sign(&|i| ask.is_alive(i)).await;
+    let signed = session.sign(&ask).await;
     session.close_all().await;
     let convicted = receipt::convict(private, ask.liars())?;
     let bundle = receipt::bundle(fleet, &ask, private, signed)?;
@@ -310,8 +361,8 @@ async fn run(
         if shown.first_s.is_none() && !ask.answer().is_empty() {
             shown.first_s = Some(started.elapsed().as_secs_f64());
         }
-        effects = match session.next(ANSWER_MAX).await {
-            Some((i, m)) => ask.on(engine, input(i, m))?,
+        effects = match session.input().await {
+            Some(input) => ask.on(engine, input)?,
             None => {
                 let Some(&holder) = ask.owed().first() else {
                     return Err(NetworkError::Process(
