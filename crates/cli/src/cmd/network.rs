@@ -64,9 +64,10 @@ pub(crate) struct Tiers {
     /// hss: T nodes together learn nothing, N hold a share of every layer
     #[arg(long, value_name = "T,N", default_value = "1,2")]
     scheme: String,
-    /// hss: rows per step, the tokens guessed ahead included; 1 guesses none
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    drafts: usize,
+    /// hss: rows per step, the tokens guessed ahead included; 1 guesses none [default: 1 where nodes are
+    /// near, 4 where they are far]
+    #[arg(long, value_name = "N")]
+    drafts: Option<usize>,
     /// hss: hide lengths in buckets: `off`, `standard` or `strong`
     #[arg(long, value_name = "MODE", default_value = "standard")]
     padding: String,

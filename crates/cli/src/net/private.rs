@@ -4,6 +4,7 @@ mod cost;
 mod model;
 mod receipt;
 mod session;
+mod streams;
 
 use std::sync::Arc;
 

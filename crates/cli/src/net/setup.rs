@@ -47,8 +47,8 @@ pub enum Way {
 pub struct Sharing {
     /// Who learns nothing together, and how many hold a share.
     pub scheme: Scheme,
-    /// Rows of one step.
-    pub width: usize,
+    /// Rows of one step; by the distance of the holders unless given.
+    pub width: Option<usize>,
     /// Buckets of lengths.
     pub padding: Padding,
 }

@@ -1,268 +1,29 @@
-//! Share sessions over the network: open the holders, carry flights and answers, collect signatures.
+//! Private answers and vectors over the network: carry flights and answers until they are there.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use nesa_client::hss::{Effect, Input, Private, PrivateEmbed, PrivateRequest};
+use nesa_client::hss::{Effect, Input, PrivateEmbed, PrivateRequest};
 use nesa_client::{ClientError, Finish, PrivateAsk, Request};
-use nesa_codec::Digest;
 use nesa_model::Engine;
-use nesa_net::quic::QuicSender;
-use nesa_net::{Connection, Frame, FrameReceiver, FrameSender, stream_kind};
-use nesa_pipeline::share::{Message, Open};
-use nesa_proof::share::SignedHolder;
 use nesa_proof::verify::{Level, Verdict};
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
 
+use super::streams::Session;
 use super::{PrivateModel, cost, receipt};
 use crate::net::answer::{Answer, random, rate};
 use crate::net::fleet::Fleet;
 use crate::net::setup::Prepared;
 use crate::net::{NetworkError, cpu};
 
-/// Messages from holders that wait for the client.
-const INBOX_MAX: usize = 256;
-/// Longest wait for an answer that a flight cannot go on without.
-const ANSWER_MAX: Duration = Duration::from_secs(15);
-/// Longest wait for a holder to take a message; one that does not read must not hold the others up.
-const SEND_MAX: Duration = Duration::from_secs(5);
-/// Longest wait for a holder's last signature.
-const SIGN_MAX: Duration = Duration::from_secs(3);
-
-/// A message of a holder, or that its stream ended.
-type Arrived = (usize, Option<Message>);
-
-/// Open sessions with all holders of a placement.
-struct Session<'a> {
-    fleet: &'a Fleet,
-    senders: Vec<Option<QuicSender>>,
-    readers: Vec<Option<AbortHandle>>,
-    /// Holders that were never reached, or take nothing: the machine hears of them first.
-    lost: Vec<usize>,
-    inbox: mpsc::Receiver<Arrived>,
-    // Dropping the last sender would close the inbox.
-    _outbox: mpsc::Sender<Arrived>,
-}
+/// Rows of a step where exchanges are slow: guesses then save more time than their rows take.
+const WIDTH_FAR: usize = 4;
+/// Holders are far if opening a session takes longer.
+const NEAR_MAX: Duration = Duration::from_millis(4);
 
 /// Time since some fixed instant, to measure with.
 fn clock() -> Duration {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     START.elapsed()
-}
-
-fn frame(m: &Message) -> Frame {
-    Frame::new(m.kind(), m.payload())
-}
-
-impl<'a> Session<'a> {
-    /// Opens a session on every node that holds shares, all at once. As long as the scheme has holders to
-    /// spare, one that cannot be reached is only lost.
-    async fn open(
-        fleet: &'a Fleet,
-        private: &Private,
-        model: Digest,
-    ) -> Result<Self, NetworkError> {
-        let (outbox, inbox) = mpsc::channel(INBOX_MAX);
-        let mut session = Self {
-            fleet,
-            senders: Vec::new(),
-            readers: Vec::new(),
-            lost: Vec::new(),
-            inbox,
-            _outbox: outbox.clone(),
-        };
-        let scheme = private.placement.scheme();
-        let has_spare = scheme.n() > scheme.needed();
-        let mut waiting = 0;
-        for i in 0..private.placement.nodes().len() {
-            let layers = private.placement.layers(i);
-            if layers.is_empty() {
-                session.senders.push(None);
-                session.readers.push(None);
-                continue;
-            }
-            let open = Open {
-                session: private.holders[i].session,
-                model,
-                ranges: layers
-                    .iter()
-                    .map(|r| (r.start as u32, r.end as u32))
-                    .collect(),
-                point: nesa_client::Placement::point(i),
-            };
-            match session.open_one(i, open, outbox.clone()).await {
-                Ok((sender, reader)) => {
-                    session.senders.push(Some(sender));
-                    session.readers.push(Some(reader));
-                    waiting += 1;
-                }
-                Err(_) if has_spare => {
-                    session.senders.push(None);
-                    session.readers.push(None);
-                    session.lost.push(i);
-                }
-                Err(e) => return Err(e),
-            }
-        }
-        while waiting > 0 {
-            match session.next(ANSWER_MAX).await {
-                Some((_, Some(Message::Ready))) => waiting -= 1,
-                Some((i, _)) if has_spare => {
-                    session.lost.push(i);
-                    waiting -= 1;
-                }
-                Some((i, Some(Message::Refused(refusal)))) => {
-                    let (node, operator) = fleet.names(i);
-                    return Err(NetworkError::Refused {
-                        node,
-                        operator,
-                        refusal,
-                    });
-                }
-                Some((i, _)) => return Err(fleet.unreachable(i, "it opened no session")),
-                None => return Err(NetworkError::Process("no node answered in time".into())),
-            }
-        }
-        Ok(session)
-    }
-
-    async fn open_one(
-        &self,
-        i: usize,
-        open: Open,
-        outbox: mpsc::Sender<Arrived>,
-    ) -> Result<(QuicSender, AbortHandle), NetworkError> {
-        let fleet = self.fleet;
-        let lost = |e: &dyn std::fmt::Display| fleet.unreachable(i, e.to_string());
-        let mut stream = match fleet.connection(i).await?.open(stream_kind::SHARE).await {
-            Ok(stream) => stream,
-            // A kept connection may have died since: dial once more.
-            Err(_) => {
-                fleet.forget(i).await;
-                let again = fleet.connection(i).await?.open(stream_kind::SHARE).await;
-                again.map_err(|e| lost(&e))?
-            }
-        };
-        let open = frame(&Message::Open(Box::new(open)));
-        stream.send(open).await.map_err(|e| lost(&e))?;
-        let (sender, receiver) = stream.split();
-        let (record, peer) = (fleet.record.clone(), fleet.nodes[i].peer.clone());
-        let reader = tokio::spawn(read(receiver, i, outbox, record.map(|r| (r, peer))));
-        Ok((sender, reader.abort_handle()))
-    }
-
-    async fn next(&mut self, wait: Duration) -> Option<Arrived> {
-        tokio::time::timeout(wait, self.inbox.recv()).await.ok()?
-    }
-
-    /// Sends to a holder; one that takes nothing is lost.
-    async fn send(&mut self, i: usize, m: &Message) -> bool {
-        let Some(Some(sender)) = self.senders.get_mut(i) else {
-            return false;
-        };
-        let sent = tokio::time::timeout(SEND_MAX, sender.send(frame(m))).await;
-        let sent = matches!(sent, Ok(Ok(())));
-        if !sent {
-            self.lost.push(i);
-        }
-        sent
-    }
-
-    /// Ends the session with a holder: nothing more is sent to it or read from it.
-    async fn close(&mut self, i: usize) {
-        if let Some(reader) = self.readers.get_mut(i).and_then(Option::take) {
-            reader.abort();
-        }
-        self.send(i, &Message::Close).await;
-        if let Some(Some(mut sender)) = self.senders.get_mut(i).map(Option::take) {
-            let _ = tokio::time::timeout(SEND_MAX, sender.finish()).await;
-        }
-    }
-
-    /// What comes next for the machine: a holder that is lost, or an answer; `None` after a long silence.
-    async fn input(&mut self) -> Option<Input> {
-        if let Some(holder) = self.lost.pop() {
-            return Some(Input::Lost { holder });
-        }
-        let (i, message) = self.next(ANSWER_MAX).await?;
-        Some(input(i, message))
-    }
-
-    async fn close_all(&mut self) {
-        for i in 0..self.senders.len() {
-            self.close(i).await;
-        }
-    }
-
-    /// The last word of every holder that is left: its signed statement.
-    async fn sign(&mut self, ask: &PrivateAsk) -> Vec<(usize, SignedHolder)> {
-        let mut waiting = Vec::new();
-        for i in 0..self.senders.len() {
-            if ask.is_alive(i) && self.send(i, &Message::Finish).await {
-                waiting.push(i);
-            }
-        }
-        let mut signed = Vec::new();
-        while !waiting.is_empty() {
-            match self.next(SIGN_MAX).await {
-                Some((i, Some(Message::Signed(s)))) => {
-                    waiting.retain(|w| *w != i);
-                    // A statement of work that was not asked for is no statement.
-                    if ask.is_stated(i, &s.statement) {
-                        signed.push((i, *s));
-                    }
-                }
-                // A late answer to a flight that went on without it.
-                Some((_, Some(Message::Answer { .. }))) => {}
-                Some((i, _)) => waiting.retain(|w| *w != i),
-                None => break,
-            }
-        }
-        signed.sort_by_key(|(i, _)| *i);
-        signed
-    }
-}
-
-/// Hands every message of a holder on; anything that does not decode ends its stream.
-async fn read<R: FrameReceiver>(
-    mut receiver: R,
-    i: usize,
-    outbox: mpsc::Sender<Arrived>,
-    record: Option<(crate::net::record::Record, String)>,
-) {
-    loop {
-        let message = match receiver.recv().await {
-            Ok(Some(f)) => {
-                let kept = record
-                    .as_ref()
-                    .is_none_or(|(r, peer)| r.frame(peer, stream_kind::SHARE, &f).is_ok());
-                Message::decode(f.kind, &f.payload).ok().filter(|_| kept)
-            }
-            _ => None,
-        };
-        let last = message.is_none();
-        if outbox.send((i, message)).await.is_err() || last {
-            return;
-        }
-    }
-}
-
-/// What a holder's message is to the machine: an answer, or nothing of use.
-fn input(i: usize, m: Option<Message>) -> Input {
-    match m {
-        Some(Message::Answer {
-            flight,
-            values,
-            signature,
-        }) => Input::Answer {
-            holder: i,
-            flight,
-            values,
-            signature,
-        },
-        _ => Input::Lost { holder: i },
-    }
 }
 
 fn halted() -> NetworkError {
@@ -285,16 +46,20 @@ pub(super) async fn answer(
     show: &mut (dyn FnMut(&str) -> bool + Send),
 ) -> Result<Answer, NetworkError> {
     let (started, cpu_before) = (Instant::now(), cpu::seconds());
+    let parts = private.private(fleet, engine.level())?;
+    let mut session = Session::open(fleet, &parts, prepared.root()).await?;
+    let far = session.opened_in > NEAR_MAX;
     let request = PrivateRequest {
         prompt: request.prompt,
         sampling: request.sampling,
         max_tokens: request.max_tokens,
-        width: private.sharing.width,
+        // Chosen before anything of the question is known, and constant for the whole session.
+        width: private
+            .sharing
+            .width
+            .unwrap_or(if far { WIDTH_FAR } else { 1 }),
         padding: private.sharing.padding,
     };
-    let model = prepared.root();
-    let parts = private.private(fleet, engine.level())?;
-    let mut session = Session::open(fleet, &parts, model).await?;
     let client = Arc::clone(&prepared.client);
     let mut ask = PrivateAsk::new(client, parts, request, random()?.0, clock)?;
     let mut shown = Shown {
@@ -365,9 +130,7 @@ async fn run(
             Some(input) => ask.on(engine, input)?,
             None => {
                 let Some(&holder) = ask.owed().first() else {
-                    return Err(NetworkError::Process(
-                        "the session came to a halt; ask again".into(),
-                    ));
+                    return Err(halted());
                 };
                 ask.on(engine, Input::Lost { holder })?
             }
@@ -400,13 +163,12 @@ pub async fn embed(
                 Effect::Text(_) | Effect::Done(_) => {}
             }
         }
-        effects = match session.next(ANSWER_MAX).await {
-            Some((i, m)) => ask.on(engine, input(i, m))?,
-            None => {
-                return Err(NetworkError::Process(
-                    "no node answered in time; ask again".into(),
-                ));
-            }
+        effects = match session.input().await {
+            Some(input) => ask.on(engine, input)?,
+            None => match ask.owed().first() {
+                Some(&holder) => ask.on(engine, Input::Lost { holder })?,
+                None => return Err(halted()),
+            },
         };
     }
     session.close_all().await;
