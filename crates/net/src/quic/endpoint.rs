@@ -77,16 +77,7 @@ impl Quic {
         if wanted.ip().is_loopback() {
             config.udp_payload_bytes_max = UDP_BYTES_MAX;
         }
-        let socket = std::net::UdpSocket::bind(wanted).map_err(|e| match e.kind() {
-            ErrorKind::AddrInUse => NetError::AddressInUse {
-                address: address.clone(),
-            },
-            _ => bind_error(address, &e),
-        })?;
-        // Best effort: the system clamps the sizes, and smaller buffers only cost retransmissions.
-        let raw = socket2::SockRef::from(&socket);
-        let _ = raw.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
-        let _ = raw.set_send_buffer_size(SOCKET_BUFFER_BYTES);
+        let socket = listen(address, wanted)?;
         let credentials = Credentials::new(identity)?;
         let transport = Arc::new(transport_config(&config)?);
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(credentials.server()?));
@@ -206,6 +197,21 @@ impl Quic {
             Address::Simulated(_) => Err(invalid("simulated nodes are not on this network")),
         }
     }
+}
+
+/// The UDP socket of `address`, which is `wanted`, with room for bursts.
+fn listen(address: &Address, wanted: SocketAddr) -> Result<std::net::UdpSocket, NetError> {
+    let socket = std::net::UdpSocket::bind(wanted).map_err(|e| match e.kind() {
+        ErrorKind::AddrInUse => NetError::AddressInUse {
+            address: address.clone(),
+        },
+        _ => bind_error(address, &e),
+    })?;
+    // Best effort: the system clamps the sizes, and smaller buffers only cost retransmissions.
+    let raw = socket2::SockRef::from(&socket);
+    let _ = raw.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+    let _ = raw.set_send_buffer_size(SOCKET_BUFFER_BYTES);
+    Ok(socket)
 }
 
 impl Transport for Quic {

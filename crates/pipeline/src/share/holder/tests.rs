@@ -1,3 +1,5 @@
+//! What a holder does with every message, and what it refuses.
+
 use super::*;
 use nesa_field::P;
 use nesa_kernels::Level;
