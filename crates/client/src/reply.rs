@@ -83,9 +83,9 @@ impl Reply {
         })
     }
 
-    /// Ends the answer here: the reader has enough.
+    /// Ends the answer here, unless it ended before: the reader has enough.
     pub(crate) fn cut(&mut self) {
-        self.finish = Some(Finish::Stop);
+        self.finish.get_or_insert(Finish::Stop);
     }
 
     /// The answer as text, without the closing token.

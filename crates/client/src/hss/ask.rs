@@ -1,19 +1,20 @@
 //! The state machine of one private answer: prompt, steps with guesses, padding.
 
+mod view;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nesa_model::Engine;
-use nesa_proof::share::HolderStatement;
+use nesa_model::split::Product;
+use nesa_proof::share::VALUES_MAX;
 
 use super::desk::Desk;
 use super::draft::guess;
 use super::lanes::{Begin, Ended, Kind, Lanes};
-use super::parts::{Effect, Input, Liar, Private, PrivateRequest, Times};
-use super::traffic::Traffic;
+use super::parts::{Effect, Input, Private, PrivateRequest};
 use crate::ClientError;
-use crate::ask::Finish;
 use crate::model::ClientModel;
 use crate::reply::Reply;
 
@@ -35,6 +36,8 @@ pub struct PrivateAsk {
     lanes: Lanes,
     /// Prompt lanes not begun: first position and rows sent.
     later: VecDeque<(usize, usize)>,
+    /// The prompt's last rows, until all its lanes have ended.
+    prompt_end: Option<Ended>,
     effects: Vec<Effect>,
     named: usize,
     is_quiet: bool,
@@ -83,84 +86,11 @@ impl PrivateAsk {
             model,
             request,
             later: VecDeque::new(),
+            prompt_end: None,
             effects: Vec::new(),
             named: 0,
             is_quiet: false,
         })
-    }
-
-    /// The answer's tokens so far.
-    #[must_use]
-    pub fn answer(&self) -> &[u32] {
-        self.reply.answer()
-    }
-
-    /// The hidden rows that tokens were sampled from.
-    #[must_use]
-    pub fn rows(&self) -> &[Vec<i32>] {
-        self.reply.rows()
-    }
-
-    /// The request.
-    #[must_use]
-    pub fn request(&self) -> &PrivateRequest {
-        &self.request
-    }
-
-    /// The model.
-    #[must_use]
-    pub fn model(&self) -> &Arc<ClientModel> {
-        &self.model
-    }
-
-    /// What the session was given.
-    #[must_use]
-    pub fn private(&self) -> &Private {
-        &self.desk.private
-    }
-
-    /// Why the answer ended, once it did.
-    #[must_use]
-    pub fn finish(&self) -> Option<Finish> {
-        self.reply.finish()
-    }
-
-    /// Counters so far.
-    #[must_use]
-    pub fn traffic(&self) -> &Traffic {
-        &self.desk.traffic
-    }
-
-    /// Time spent so far, by the clock that was given.
-    #[must_use]
-    pub fn times(&self) -> Times {
-        self.desk.times
-    }
-
-    /// Holders that were left out, in order.
-    #[must_use]
-    pub fn liars(&self) -> &[Liar] {
-        &self.desk.liars
-    }
-
-    /// Holders that owe an answer to a flight which cannot go on without them.
-    #[must_use]
-    pub fn owed(&self) -> Vec<usize> {
-        self.desk.owed()
-    }
-
-    /// Whether `statement`, which holder `i` signed at the end, says what it was asked for: its key, session,
-    /// model, blocks and point, and the flights and rows that it was sent. Who states more asks for more than
-    /// its pay.
-    #[must_use]
-    pub fn is_stated(&self, i: usize, statement: &HolderStatement) -> bool {
-        self.desk.is_stated(i, statement)
-    }
-
-    /// Whether holder `i` is still part of the session.
-    #[must_use]
-    pub fn is_alive(&self, i: usize) -> bool {
-        self.desk.is_alive(i)
     }
 
     /// The answer as text, without the closing token.
@@ -183,7 +113,9 @@ impl PrivateAsk {
     pub fn start(&mut self, engine: &mut Engine) -> Result<Vec<Effect>, ClientError> {
         let rows = self.request.padding.prompt(self.request.prompt.len());
         self.desk.traffic.prompt_rows = rows;
+        let fits = self.flight_rows_max();
         let lane = rows.div_ceil(2).clamp(LANE_ROWS_MIN, LANE_ROWS_MAX);
+        let lane = lane.min(fits);
         self.later = (0..rows)
             .step_by(lane)
             .map(|start| (start, lane.min(rows - start)))
@@ -200,7 +132,7 @@ impl PrivateAsk {
         if let Some(sums) = self.desk.take(input)? {
             self.lanes.take(sums);
             while let Some(ended) = self.lanes.go_on(engine, &mut self.desk)? {
-                self.lane_ended(engine, &ended)?;
+                self.lane_ended(engine, ended)?;
             }
         }
         Ok(self.take_effects())
@@ -211,6 +143,17 @@ impl PrivateAsk {
         self.named = self.desk.liars.len();
         all.append(&mut self.effects);
         all
+    }
+
+    /// Most positions whose shares and answers fit a message in every product.
+    fn flight_rows_max(&self) -> usize {
+        let outline = &self.desk.private.outline;
+        let blocks = (0..outline.shape().layers).flat_map(|l| Product::ALL.map(|p| (l, p)));
+        let values = blocks.map(|(layer, product)| {
+            let (outputs, inputs) = outline.dims(layer, product);
+            outline.limbs(layer, product).count * outputs.max(inputs)
+        });
+        (VALUES_MAX / values.max().unwrap_or(1).max(1)).max(1)
     }
 
     /// Begins prompt lanes while few are under way.
@@ -258,12 +201,19 @@ impl PrivateAsk {
         self.lanes.begin(engine, &mut self.desk, begin)
     }
 
-    fn lane_ended(&mut self, engine: &mut Engine, ended: &Ended) -> Result<(), ClientError> {
-        if ended.kind != Kind::Prompt && !ended.tokens.is_empty() {
-            self.grow(engine, ended)?;
+    fn lane_ended(&mut self, engine: &mut Engine, ended: Ended) -> Result<(), ClientError> {
+        match ended.kind {
+            Kind::Step if !ended.tokens.is_empty() => self.grow(engine, &ended)?,
+            Kind::PromptEnd => self.prompt_end = Some(ended),
+            Kind::Prompt | Kind::Step => {}
         }
-        if !self.later.is_empty() {
-            return self.fill(engine);
+        self.fill(engine)?;
+        if self.lanes.len() > 0 {
+            return Ok(());
+        }
+        // Steps begin after all lanes of the prompt, so that lanes of padding are not seen to be none.
+        if let Some(ended) = self.prompt_end.take() {
+            self.grow(engine, &ended)?;
         }
         if self.lanes.len() == 0 && self.finish().is_some() {
             self.pad(engine)?;

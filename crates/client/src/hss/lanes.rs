@@ -123,9 +123,9 @@ impl Lanes {
     ) -> Result<Option<Ended>, ClientError> {
         for i in 0..self.all.len() {
             let (id, at) = (self.all[i].id, self.all[i].at);
-            // Attention reads what the lanes of earlier positions stored in this layer.
-            let is_before = |l: &Lane| l.walk.is_some() && l.at <= at;
-            let waits = at.1 == Product::Qkv && self.all.iter().take(i).any(is_before);
+            // Attention reads what the lanes of earlier positions stored in this layer. Lanes of padding wait
+            // like all others: in what order flights leave does not tell which they are.
+            let waits = at.1 == Product::Qkv && self.all.iter().take(i).any(|l| l.at <= at);
             if waits {
                 continue;
             }

@@ -8,7 +8,7 @@ pub enum Padding {
     /// Rows and steps are as many as there are.
     Off,
     /// Prompts grow to multiples of an eighth of the next power of two, at least 16; answers to multiples of
-    /// 8 steps.
+    /// 8 steps, at least 8.
     Standard,
     /// Prompts grow to powers of two, at least 64; answers to powers of two of steps, at least 32.
     Strong,
@@ -35,8 +35,7 @@ impl Padding {
     pub fn steps(self, n: usize) -> usize {
         match self {
             Self::Off => n,
-            Self::Standard => n.next_multiple_of(8),
-            Self::Strong if n == 0 => 0,
+            Self::Standard => n.max(1).next_multiple_of(8),
             Self::Strong => n.next_power_of_two().max(32),
         }
     }
@@ -75,6 +74,9 @@ mod tests {
                 assert_eq!(mode.steps(mode.steps(n)), mode.steps(n));
                 assert_eq!(mode.name().parse(), Ok(mode));
             }
+            // Not even an answer of one token, which takes no step, stands out.
+            assert_eq!(Padding::Standard.steps(0), Padding::Standard.steps(8));
+            assert_eq!(Padding::Strong.steps(0), Padding::Strong.steps(32));
             if n > 64 {
                 assert!(Padding::Standard.prompt(n) * 4 <= n * 5, "{n}");
             }

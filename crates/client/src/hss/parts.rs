@@ -38,7 +38,6 @@ pub struct Private {
 }
 
 /// What came from a holder.
-#[derive(Debug)]
 pub enum Input {
     /// An answer.
     Answer {
@@ -59,7 +58,7 @@ pub enum Input {
 }
 
 /// A holder that was left out, with what convicts it, if it signed a wrong answer.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Liar {
     /// Its place.
     pub holder: usize,
@@ -115,4 +114,27 @@ pub enum Effect {
     Done(Finish),
     /// All flights are answered.
     Quiet,
+}
+
+/// Without values: `t + 1` answers to one flight tell what it was.
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Answer {
+                holder,
+                flight,
+                values,
+                ..
+            } => write!(f, "Answer({holder}, {flight}: {} values)", values.len()),
+            Self::Lost { holder } => write!(f, "Lost({holder})"),
+        }
+    }
+}
+
+/// Without the share and the answer.
+impl std::fmt::Debug for Liar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let flight = self.signed.as_ref().map(|(s, ..)| s.flight);
+        write!(f, "Liar({}, flight {flight:?})", self.holder)
+    }
 }

@@ -5,4 +5,5 @@
 mod exact;
 mod liars;
 mod masks;
+mod order;
 mod world;
