@@ -175,6 +175,8 @@ async fn carry_out<T: Transport, C: Clock, S: FrameSender>(
                         sender.reset(nesa_net::CloseReason::Busy.code());
                         return false;
                     }
+                    // More flights may be here already: the answer leaves before the next is computed.
+                    tokio::task::yield_now().await;
                 }
                 Effect::Compute(task) => {
                     let crowded = shares.metrics().sessions_open > 1;

@@ -39,7 +39,7 @@ mod dealer;
 mod points;
 
 pub use check::{Check, Checks};
-pub use dealer::{Dealer, Flight, Sent};
+pub use dealer::{Dealer, Flight, Reserved, Sent};
 
 /// Most points of a scheme.
 pub const POINTS_MAX: usize = 16;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nesa_attack::lab::Weights;
 use nesa_attack::record::{self, Seen};
-use nesa_attack::{Attack as Kind, Base, Means};
+use nesa_attack::{Attack as Kind, Base, Means, View};
 use nesa_model::split::{Limbs, Product};
 use nesa_model::{Block, Shape};
 use nesa_storage::ModelDir;
@@ -64,18 +64,7 @@ pub(crate) fn run(what: &Attack, context: &Context) -> Result<(), Failure> {
     let shape = model.manifest().shape.clone();
     let base = base(&model)?;
     let seen = read(what, &shape)?;
-    let limbs = base
-        .blocks
-        .first()
-        .map_or(Limbs::ONE, |b| Limbs::of(b, shape.order, Product::Qkv));
-    let is_shared = seen
-        .iter()
-        .any(|s| matches!(s, Seen::Opened { shares: true, .. }));
-    let view = if is_shared {
-        record::shares_view(&seen, shape.dim, limbs.count, limbs.bits)
-    } else {
-        record::rows_view(&seen, shape.dim)
-    };
+    let (view, is_shared) = view(&base, &seen);
     let means = Means {
         base: &base,
         weights,
@@ -108,6 +97,20 @@ pub(crate) fn run(what: &Attack, context: &Context) -> Result<(), Failure> {
         format!("{certain}\n\n{text}")
     });
     Ok(())
+}
+
+/// The rows of the record, and whether they are shares.
+fn view(base: &Base, seen: &[Seen]) -> (View, bool) {
+    let shape = &base.shape;
+    let of = |b: &Block| Limbs::of(b, shape.order, Product::Qkv);
+    let limbs = base.blocks.first().map_or(Limbs::ONE, of);
+    let is_shared = (seen.iter()).any(|s| matches!(s, Seen::Opened { shares: true, .. }));
+    let view = if is_shared {
+        record::shares_view(seen, shape.dim, limbs.count, limbs.bits)
+    } else {
+        record::rows_view(seen, shape.dim)
+    };
+    (view, is_shared)
 }
 
 fn base(model: &ModelDir) -> Result<Base, Failure> {

@@ -1,5 +1,6 @@
 //! Flights: deal shares, take answers, check each before anything reads it, reconstruct.
 
+mod ahead;
 mod flights;
 mod judge;
 
@@ -15,6 +16,8 @@ use super::parts::{Effect, Input, Liar, Private, Times};
 use super::placement::Placement;
 use super::traffic::Traffic;
 use crate::ClientError;
+pub(super) use ahead::POSITIONS_MAX;
+use ahead::{Ahead, Early};
 use flights::{Enough, Flights, Pending};
 
 /// The sums of a flight, centred, (rows, outputs).
@@ -29,6 +32,7 @@ pub(super) struct Desk {
     model: Digest,
     dealer: Dealer,
     flights: Flights,
+    ahead: Ahead,
     alive: Vec<bool>,
     sample: u64,
     clock: fn() -> Duration,
@@ -69,6 +73,7 @@ impl Desk {
             model,
             dealer: Dealer::new(entropy),
             flights: Flights::default(),
+            ahead: Ahead::default(),
             alive: vec![true; n],
             sample: u64::from_le_bytes(sample),
             clock,
@@ -78,13 +83,15 @@ impl Desk {
         }
     }
 
-    /// Shares `inputs` (n, cols) and up to `rows` further rows of zeros over the holders of `layer`.
+    /// Shares `inputs` (n, cols) and up to `rows` further rows of zeros over the holders of `layer`. In a step
+    /// alone on its way, of so many positions, `step` sends seeds ahead.
     pub(super) fn deal(
         &mut self,
         lane: u64,
         (layer, product): (usize, Product),
         inputs: &[i32],
         rows: usize,
+        step: Option<usize>,
     ) -> Result<(), ClientError> {
         let started = (self.clock)();
         let placement = Arc::clone(&self.private.placement);
@@ -107,9 +114,19 @@ impl Desk {
             &padded[..]
         };
         let t = placement.scheme().t();
-        let flight = self.dealer.deal(self.private.level, t, &points, values)?;
+        let level = self.private.level;
+        // Holders that have their seeds already.
+        let (flight, ready) = match self.ahead.take((layer, product), rows, &holders) {
+            Some(reserved) => {
+                let dealt = self
+                    .dealer
+                    .deal_reserved(level, reserved, t, &points, values);
+                (dealt?, t)
+            }
+            None => (self.dealer.deal(level, t, &points, values)?, 0),
+        };
         let number = flight.number();
-        for (i, &holder) in holders.iter().enumerate() {
+        for (i, &holder) in holders.iter().enumerate().skip(ready) {
             let share = share_of(&flight, i);
             self.traffic.sent(holder, rows, share.encoded_len());
             let message = Message::Shares {
@@ -130,13 +147,20 @@ impl Desk {
             product,
             rows,
             flight,
-            holders,
+            holders: holders.clone(),
             out,
             good: Vec::new(),
             is_done: false,
         };
         self.flights.insert(pending);
+        if let Some(positions) = step.filter(|_| self.ahead.is_empty()) {
+            self.run_ahead((layer, product), positions, &holders);
+        }
         self.times.deal += (self.clock)().saturating_sub(started);
+        for e in self.ahead.early(number) {
+            // At most t of them: they do not make a sum.
+            self.answer(e.holder, number, e.values, e.signature)?;
+        }
         Ok(())
     }
 
@@ -166,6 +190,14 @@ impl Desk {
         if !self.alive.get(holder).copied().unwrap_or(false) {
             return Ok(None);
         }
+        let early = Early {
+            holder,
+            values,
+            signature,
+        };
+        let Err(Early { values, .. }) = self.ahead.keep(number, early) else {
+            return Ok(None);
+        };
         self.traffic.answered(holder, values.len());
         let started = (self.clock)();
         let verdict = self.verdict(holder, number, &values, &signature);

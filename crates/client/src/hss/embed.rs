@@ -110,7 +110,7 @@ impl PrivateEmbed {
     fn deal(&mut self) -> Result<(), ClientError> {
         let limbs = self.desk.private.outline.limbs(self.at.0, self.at.1).count;
         let inputs = self.walk.inputs();
-        self.desk.deal(0, self.at, inputs, self.rows * limbs)
+        self.desk.deal(0, self.at, inputs, self.rows * limbs, None)
     }
 
     fn take_effects(&mut self) -> Vec<Effect> {

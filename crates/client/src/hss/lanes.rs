@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nesa_model::split::{Product, Walk};
 use nesa_model::{Engine, KvCache};
 
-use super::desk::{Desk, Sums};
+use super::desk::{Desk, POSITIONS_MAX, Sums};
 use crate::ClientError;
 
 /// What follows when a lane ends.
@@ -98,7 +98,8 @@ impl Lanes {
         }
         let (id, at) = (self.next, (0, Product::Qkv));
         self.next += 1;
-        desk.deal(id, at, inputs, begin.rows * outline.limbs(at.0, at.1).count)?;
+        let rows = begin.rows * outline.limbs(at.0, at.1).count;
+        desk.deal(id, at, inputs, rows, ahead(begin.kind, begin.rows))?;
         self.all.push_back(Lane {
             id,
             walk,
@@ -170,9 +171,14 @@ impl Lanes {
         lane.at = at;
         let rows = lane.rows * outline.limbs(at.0, at.1).count;
         let inputs = lane.walk.as_ref().map_or(&[][..], Walk::inputs);
-        desk.deal(lane.id, at, inputs, rows)?;
+        desk.deal(lane.id, at, inputs, rows, ahead(lane.kind, lane.rows))?;
         Ok(true)
     }
+}
+
+/// Positions for which seeds go ahead: those of a step, which is alone on its way and small.
+fn ahead(kind: Kind, positions: usize) -> Option<usize> {
+    (kind == Kind::Step && positions <= POSITIONS_MAX).then_some(positions)
 }
 
 /// The product after `product` of `layer`.

@@ -21,6 +21,12 @@ pub struct Dealer {
     plain: Vec<u32>, // inputs of the flight that is dealt; zero between flights
 }
 
+/// The number of a flight that is not dealt yet. It cannot be copied, so that it is dealt once at most.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reserved {
+    number: u64,
+}
+
 /// Shares of one flight's inputs, one for each point.
 pub struct Flight {
     number: u64,
@@ -52,6 +58,21 @@ impl Dealer {
         }
     }
 
+    /// Takes the next flight's number, before its inputs are known: the shares that travel as seeds do not
+    /// depend on them and may be sent at once, see [`Dealer::seed_of`].
+    pub fn reserve(&mut self) -> Reserved {
+        let number = self.next;
+        // 2^64 flights are not reached.
+        self.next += 1;
+        Reserved { number }
+    }
+
+    /// The seed that a reserved flight's share at `point` expands from, where `point` is one of the first `t`.
+    #[must_use]
+    pub fn seed_of(&self, reserved: &Reserved, point: u8) -> [u8; 32] {
+        self.seed(reserved.number, point)
+    }
+
     /// Shares `inputs` (n, cols), integers of magnitude below p/2, over `points`, any `t` of which tell
     /// nothing. The first `t` points get seeds.
     ///
@@ -65,14 +86,26 @@ impl Dealer {
         points: &[u8],
         inputs: &[i32],
     ) -> Result<Flight, PrivacyError> {
-        points::check(points)?;
-        if !(1..points.len()).contains(&t) {
-            let n = points.len();
-            return Err(PrivacyError::Scheme { t, n });
-        }
-        let number = self.next;
-        // 2^64 flights are not reached.
-        self.next += 1;
+        check(t, points)?;
+        let reserved = self.reserve();
+        self.deal_reserved(level, reserved, t, points, inputs)
+    }
+
+    /// [`Dealer::deal`] under a number that was taken before. It is spent, whatever comes of it.
+    ///
+    /// # Errors
+    /// As [`Dealer::deal`].
+    #[allow(clippy::needless_pass_by_value, reason = "a number serves one flight")]
+    pub fn deal_reserved(
+        &mut self,
+        level: Level,
+        reserved: Reserved,
+        t: usize,
+        points: &[u8],
+        inputs: &[i32],
+    ) -> Result<Flight, PrivacyError> {
+        check(t, points)?;
+        let number = reserved.number;
         let len = inputs.len();
         let seeds: Vec<[u8; 32]> = points[..t].iter().map(|&p| self.seed(number, p)).collect();
         let mut shares = vec![0; points.len() * len];
@@ -154,6 +187,25 @@ fn wipe(values: &mut [u32]) {
     values.fill(0);
     // Who might read them keeps the compiler from leaving the zeros out.
     std::hint::black_box(values);
+}
+
+impl Reserved {
+    /// The flight's number in its session.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+/// # Errors
+/// As [`Dealer::deal`].
+fn check(t: usize, points: &[u8]) -> Result<(), PrivacyError> {
+    points::check(points)?;
+    if (1..points.len()).contains(&t) {
+        return Ok(());
+    }
+    let n = points.len();
+    Err(PrivacyError::Scheme { t, n })
 }
 
 impl fmt::Debug for Dealer {

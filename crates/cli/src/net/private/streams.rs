@@ -97,11 +97,19 @@ impl<'a> Session<'a> {
             }
         }
         let asked = Instant::now();
+        session.ready(waiting, has_spare).await?;
+        session.opened_in = asked.elapsed();
+        Ok(session)
+    }
+
+    /// Waits until `waiting` holders have opened the session.
+    async fn ready(&mut self, mut waiting: usize, has_spare: bool) -> Result<(), NetworkError> {
+        let fleet = self.fleet;
         while waiting > 0 {
-            match session.next(ANSWER_MAX).await {
+            match self.next(ANSWER_MAX).await {
                 Some((_, Some(Message::Ready))) => waiting -= 1,
                 Some((i, _)) if has_spare => {
-                    session.lost.push(i);
+                    self.lost.push(i);
                     waiting -= 1;
                 }
                 Some((i, Some(Message::Refused(refusal)))) => {
@@ -113,11 +121,13 @@ impl<'a> Session<'a> {
                     });
                 }
                 Some((i, _)) => return Err(fleet.unreachable(i, "it opened no session")),
-                None => return Err(NetworkError::Process("no node answered in time".into())),
+                None => {
+                    let text = "no node answered in time; ask again";
+                    return Err(NetworkError::Process(text.into()));
+                }
             }
         }
-        session.opened_in = asked.elapsed();
-        Ok(session)
+        Ok(())
     }
 
     async fn open_one(
