@@ -61,6 +61,18 @@ pub enum NetworkError {
     /// A child process failed.
     #[error("{0}")]
     Process(String),
+    /// A holder of shares signed a wrong answer, and too few are left without it.
+    #[error(
+        "node {node} ({operator}) signed a wrong answer, which was not used{evidence}; ask other nodes"
+    )]
+    Lied {
+        /// Short name of the node.
+        node: String,
+        /// Who runs it.
+        operator: String,
+        /// Where the evidence is, in words; empty where there is none.
+        evidence: String,
+    },
     /// Less evidence than was asked for. An answer is refused then, never relabelled.
     #[error(
         "evidence of level {asked} was asked for and only {obtained} could be re-established: the \
@@ -82,7 +94,9 @@ impl NetworkError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Unreachable { .. } | Self::Net(_) => 3,
+            Self::Unreachable { .. }
+            | Self::Net(_)
+            | Self::Client(nesa_client::ClientError::Holder { .. }) => 3,
             Self::Refused { refusal, .. }
                 if matches!(
                     refusal.code,
@@ -91,7 +105,9 @@ impl NetworkError {
             {
                 3
             }
-            Self::Client(nesa_client::ClientError::Violation(_)) | Self::Assurance { .. } => 4,
+            Self::Client(nesa_client::ClientError::Violation(_))
+            | Self::Assurance { .. }
+            | Self::Lied { .. } => 4,
             _ => 1,
         }
     }

@@ -219,18 +219,18 @@ fn error(e: NetworkError) -> BackendError {
                 context_tokens: context as u32,
             }
         }
-        NetworkError::Client(ClientError::Violation(_)) | NetworkError::Assurance { .. } => {
-            BackendError::Verification { message }
-        }
+        NetworkError::Client(ClientError::Violation(_))
+        | NetworkError::Assurance { .. }
+        | NetworkError::Lied { .. } => BackendError::Verification { message },
         NetworkError::Client(ClientError::Text(_) | ClientError::PromptEmpty) => {
             BackendError::InvalidRequest {
                 message,
                 param: Some("messages".to_owned()),
             }
         }
-        NetworkError::Unreachable { .. } | NetworkError::Net(_) => {
-            BackendError::Unavailable { message }
-        }
+        NetworkError::Unreachable { .. }
+        | NetworkError::Net(_)
+        | NetworkError::Client(ClientError::Holder { .. }) => BackendError::Unavailable { message },
         NetworkError::Refused { .. } => BackendError::Busy { retry_after_s: 2 },
         _ => BackendError::Internal { message },
     }

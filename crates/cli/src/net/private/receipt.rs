@@ -62,6 +62,26 @@ pub(super) fn bundle(
     Ok(bundle)
 }
 
+/// What ended a session: a holder that signed a wrong answer, with its evidence, or else `e`.
+pub(super) fn blame(
+    e: NetworkError,
+    fleet: &Fleet,
+    private: &PrivateModel,
+    liars: &[Liar],
+) -> Result<NetworkError, NetworkError> {
+    let convicted = convict(private, liars)?;
+    let Some(i) = liars.iter().rposition(|l| l.signed.is_some()) else {
+        return Ok(e);
+    };
+    let (node, operator) = fleet.names(liars[i].holder);
+    let path = convicted.get(i).and_then(|(_, path)| path.as_deref());
+    Ok(NetworkError::Lied {
+        node,
+        operator,
+        evidence: path.map_or_else(String::new, |p| format!(" (evidence: {p})")),
+    })
+}
+
 /// Writes the evidence against every holder that signed a wrong answer; paths by holder. Whoever lied
 /// may have hoped to learn of the check keys, so that they are made anew for the next call.
 pub(super) fn convict(

@@ -70,8 +70,7 @@ pub(super) async fn answer(
     let ran = run(&mut session, &mut ask, engine, show, (started, &mut shown)).await;
     if let Err(e) = ran {
         session.close_all().await;
-        receipt::convict(private, ask.liars())?;
-        return Err(e);
+        return Err(receipt::blame(e, fleet, private, ask.liars())?);
     }
     let cpu_s = cpu_before.zip(cpu::seconds()).map(|(a, b)| b - a);
     let signed = session.sign(&ask).await;
@@ -153,13 +152,31 @@ pub async fn embed(
     let mut session = Session::open(fleet, &parts, model).await?;
     let padding = private.sharing.padding;
     let mut ask = PrivateEmbed::new(model, parts, embedded, padding, random()?.0, clock)?;
+    let ran = walk(&mut session, &mut ask, engine).await;
+    session.close_all().await;
+    if let Err(e) = ran {
+        return Err(receipt::blame(e, fleet, private, ask.liars())?);
+    }
+    receipt::convict(private, ask.liars())?;
+    let traffic = ask.traffic().clone();
+    let rows = ask.into_rows();
+    let missing = ClientError::OutOfTurn("the rows are not there");
+    Ok((rows.ok_or(NetworkError::Client(missing))?, traffic))
+}
+
+/// Carries effects and answers until the rows are there.
+async fn walk(
+    session: &mut Session<'_>,
+    ask: &mut PrivateEmbed,
+    engine: &mut Engine,
+) -> Result<(), NetworkError> {
     let mut effects = ask.start(engine)?;
-    'answers: loop {
+    loop {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { holder, message } => drop(session.send(holder, &message).await),
                 Effect::Excluded { holder } => session.close(holder).await,
-                Effect::Quiet => break 'answers,
+                Effect::Quiet => return Ok(()),
                 Effect::Text(_) | Effect::Done(_) => {}
             }
         }
@@ -171,10 +188,4 @@ pub async fn embed(
             },
         };
     }
-    session.close_all().await;
-    receipt::convict(private, ask.liars())?;
-    let traffic = ask.traffic().clone();
-    let rows = ask.into_rows();
-    let missing = ClientError::OutOfTurn("the rows are not there");
-    Ok((rows.ok_or(NetworkError::Client(missing))?, traffic))
 }
