@@ -6,6 +6,7 @@ use nesa_client::Privacy;
 use nesa_codec::Decode;
 use nesa_model::Engine;
 use nesa_proof::bundle::BUNDLE_BYTES_MAX;
+use nesa_proof::share::WrongAnswer;
 use nesa_proof::verify::Level;
 use nesa_proof::{Bundle, verify};
 use serde_json::json;
@@ -24,7 +25,7 @@ const VIOLATED: u8 = 4;
                   prompt and answer to the rows, need the model here (and, under ee, the key)."
 )]
 pub(crate) struct Verify {
-    /// A receipt bundle
+    /// A receipt bundle, or evidence of a wrong answer
     bundle: PathBuf,
 }
 
@@ -39,6 +40,9 @@ pub(crate) fn run(what: &Verify, context: &Context) -> Result<(), Failure> {
                 context.home.root().join("receipts").display()
             ))
         })?;
+    if let Ok(evidence) = WrongAnswer::from_bytes(&bytes) {
+        return convicts(&evidence, context);
+    }
     match check(&bytes, context) {
         Ok(verified) => {
             let value = json!({
@@ -59,6 +63,30 @@ pub(crate) fn run(what: &Verify, context: &Context) -> Result<(), Failure> {
             let value = json!({"ok": false, "level": "none", "reason": reason});
             context.out.result(&value, || format!("NOT ok: {reason}"));
             let text = format!("the receipt does not hold: {reason}; do not rely on this answer");
+            Err(Failure::new(VIOLATED, anyhow::Error::msg(text)))
+        }
+    }
+}
+
+/// Whether evidence of a wrong answer convicts the node that it names.
+fn convicts(evidence: &WrongAnswer, context: &Context) -> Result<(), Failure> {
+    match evidence.verify() {
+        Ok(key) => {
+            let node = nesa_codec::Digest(key).to_string();
+            let s = &evidence.statement;
+            let reason = format!(
+                "node {node} signed an answer to layer {} that is not the product of its share",
+                s.layer
+            );
+            let value = json!({"ok": true, "level": "evidence", "node": node, "reason": reason});
+            context.out.result(&value, || format!("ok: {reason}"));
+            Ok(())
+        }
+        Err(e) => {
+            let reason = e.to_string();
+            let value = json!({"ok": false, "level": "none", "reason": reason});
+            context.out.result(&value, || format!("NOT ok: {reason}"));
+            let text = format!("the evidence convicts nobody: {reason}");
             Err(Failure::new(VIOLATED, anyhow::Error::msg(text)))
         }
     }
