@@ -147,7 +147,8 @@ pub fn measure(fault: Fault, runs: u64, seed: u64) -> Result<Vec<Row>> {
     };
     let mut network = Network::new(&served, HOPS, &config, seed)?;
     let mut engine = Engine::new(Level::detect(), 1);
-    let mut noise = Noise(seed ^ fault as u64);
+    let place = Fault::ALL.iter().position(|f| *f == fault);
+    let mut noise = Noise(seed ^ place.unwrap_or(Fault::ALL.len()) as u64);
     let mut rows: Vec<Row> = SHARES.iter().map(|&share| row(fault, share)).collect();
     for run in 0..=runs {
         // A second session runs beside the first: what a splicing liar takes its rows from.
