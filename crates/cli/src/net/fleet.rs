@@ -51,8 +51,12 @@ impl std::fmt::Debug for Fleet {
 
 /// Frame limits that sessions and shard transfers need.
 #[must_use]
-pub fn net_config() -> NetConfig {
-    let mut config = NetConfig::local();
+pub fn net_config(remote: bool) -> NetConfig {
+    let mut config = if remote {
+        NetConfig::recommended()
+    } else {
+        NetConfig::local()
+    };
     let session = nesa_pipeline::wire::PAYLOAD_BYTES_MAX as u32;
     let shard = nesa_pipeline::deploy::CHUNK_BYTES_MAX as u32 + 1024;
     config
@@ -88,7 +92,7 @@ impl Fleet {
         let identity = Identity::load_or_create(key)?;
         let any = if remote { "0.0.0.0:0" } else { "127.0.0.1:0" };
         let own = Identity::load_or_create(key)?;
-        let transport = Quic::bind(own, &any.parse::<Address>()?, net_config())?;
+        let transport = Quic::bind(own, &any.parse::<Address>()?, net_config(remote))?;
         Ok(Self {
             nodes,
             record: None,

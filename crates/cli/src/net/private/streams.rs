@@ -18,7 +18,7 @@ use crate::net::fleet::Fleet;
 /// Messages from holders that wait for the client.
 const INBOX_MAX: usize = 256;
 /// Longest wait for an answer that a flight cannot go on without.
-const ANSWER_MAX: Duration = Duration::from_secs(15);
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Longest wait for a holder to take a message; one that does not read must not hold the others up.
 const SEND_MAX: Duration = Duration::from_secs(5);
 /// Longest wait for a holder's last signature.
