@@ -235,8 +235,13 @@ pub(crate) async fn network(context: &Context, which: &Nodes) -> Result<Network,
     }
     if let Some(file) = &which.network {
         let nodes = listed(file)?;
+        let here = |n: &Node| {
+            let address = n.address.parse::<std::net::SocketAddr>();
+            address.is_ok_and(|a| a.ip().is_loopback())
+        };
+        let remote = !nodes.iter().all(here);
         return Ok(Network {
-            fleet: Fleet::new(nodes, &key, true)?,
+            fleet: Fleet::new(nodes, &key, remote)?,
             local: None,
         });
     }
