@@ -236,6 +236,8 @@ fn ask(home: &Path, bootstrap: &str) -> Result<Answer> {
     let name = |n: &Value| n["operator"].as_str().unwrap_or_default().to_owned();
     let mut operators: Vec<String> = nodes.iter().map(name).collect();
     operators.sort();
+    // A holder of two ranges of layers has two entries.
+    operators.dedup();
     Ok(Answer {
         text: v["text"].as_str().unwrap_or_default().to_owned(),
         operators,
