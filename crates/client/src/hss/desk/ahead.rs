@@ -38,8 +38,18 @@ pub(super) struct Early {
 #[derive(Default)]
 pub(super) struct Ahead {
     next: VecDeque<Next>,
-    /// By number: holders that owe an answer, and answers. Those of numbers that are never dealt are dropped.
-    early: BTreeMap<u64, (Vec<usize>, Vec<Early>)>,
+    early: BTreeMap<u64, Expected>,
+}
+
+/// What is still to come, and what came, to one flight ahead.
+struct Expected {
+    /// Holders that owe an answer.
+    owed: Vec<usize>,
+    /// Elements of an answer: others are not kept, however many came.
+    values: usize,
+    answers: Vec<Early>,
+    /// Whether the flight may still be dealt; else answers to it are dropped unread.
+    is_foreseen: bool,
 }
 
 impl Ahead {
@@ -56,6 +66,10 @@ impl Ahead {
             return Some(next.reserved);
         }
         self.next.clear();
+        self.early.retain(|_, e| {
+            (e.answers, e.is_foreseen) = (Vec::new(), false);
+            !e.owed.is_empty()
+        });
         None
     }
 
@@ -64,20 +78,21 @@ impl Ahead {
         self.next.is_empty()
     }
 
-    /// Keeps an answer to a flight that is not dealt; gives it back where that is not so.
+    /// Keeps an answer to a flight that is not dealt; gives it back where none of its size is expected of its
+    /// holder.
     pub(super) fn keep(&mut self, number: u64, early: Early) -> Result<(), Early> {
-        let Some((owed, answers)) = self.early.get_mut(&number) else {
+        let Some(expected) = self.early.get_mut(&number) else {
             return Err(early);
         };
-        let Some(i) = owed.iter().position(|h| *h == early.holder) else {
+        let sized = expected.values == early.values.len();
+        let Some(i) = (expected.owed.iter().position(|h| *h == early.holder)).filter(|_| sized)
+        else {
             return Err(early);
         };
-        owed.swap_remove(i);
-        let foreseen = self.next.iter().any(|n| n.reserved.number() == number);
-        if foreseen {
-            answers.push(early);
-        }
-        if !foreseen && owed.is_empty() {
+        expected.owed.swap_remove(i);
+        if expected.is_foreseen {
+            expected.answers.push(early);
+        } else if expected.owed.is_empty() {
             self.early.remove(&number);
         }
         Ok(())
@@ -87,7 +102,7 @@ impl Ahead {
     pub(super) fn early(&mut self, number: u64) -> Vec<Early> {
         self.early
             .remove(&number)
-            .map_or_else(Vec::new, |(_, all)| all)
+            .map_or_else(Vec::new, |e| e.answers)
     }
 }
 
@@ -116,8 +131,13 @@ impl Desk {
                 };
                 self.sends.push((holder, message));
             }
-            let early = (first.to_vec(), Vec::new());
-            self.ahead.early.insert(reserved.number(), early);
+            let expected = Expected {
+                owed: first.to_vec(),
+                values: rows * outline.dims(at.0, at.1).0,
+                answers: Vec::new(),
+                is_foreseen: true,
+            };
+            self.ahead.early.insert(reserved.number(), expected);
             self.ahead.next.push_back(Next {
                 at,
                 rows,
@@ -126,5 +146,71 @@ impl Desk {
             });
             next = after(at.0, at.1, outline.shape().layers);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nesa_privacy::shares::Dealer;
+
+    const AT: [(usize, Product); 3] = [(0, Product::Output), (0, Product::Ffn), (0, Product::Down)];
+
+    fn ahead() -> Ahead {
+        let (mut dealer, mut ahead) = (Dealer::new([1; 32]), Ahead::default());
+        for at in AT {
+            let reserved = dealer.reserve();
+            let expected = Expected {
+                owed: vec![0],
+                values: 4,
+                answers: Vec::new(),
+                is_foreseen: true,
+            };
+            ahead.early.insert(reserved.number(), expected);
+            ahead.next.push_back(Next {
+                at,
+                rows: 1,
+                holders: vec![0, 1],
+                reserved,
+            });
+        }
+        ahead
+    }
+
+    fn answer(holder: usize, values: usize) -> Early {
+        Early {
+            holder,
+            values: vec![0; values],
+            signature: [0; 64],
+        }
+    }
+
+    #[test]
+    fn one_answer_of_the_right_size_waits_for_its_flight() {
+        let mut a = ahead();
+        assert!(a.keep(1, answer(0, 5)).is_err(), "too large to be kept");
+        assert!(a.keep(1, answer(1, 4)).is_err(), "its holder got no seed");
+        assert!(a.keep(9, answer(0, 4)).is_err(), "nothing is foreseen");
+        assert!(a.keep(1, answer(0, 4)).is_ok());
+        assert!(a.keep(1, answer(0, 4)).is_err(), "it came already");
+        assert_eq!(a.take(AT[0], 1, &[0, 1]).map(|r| r.number()), Some(0));
+        assert!(a.early(0).is_empty());
+        assert_eq!(a.take(AT[1], 1, &[0, 1]).map(|r| r.number()), Some(1));
+        assert_eq!(a.early(1).len(), 1);
+        assert!(a.early(1).is_empty(), "it is used once");
+    }
+
+    #[test]
+    fn what_is_not_dealt_is_dropped_and_forgotten() {
+        let mut a = ahead();
+        assert!(a.keep(2, answer(0, 4)).is_ok());
+        assert!(a.take(AT[0], 1, &[1]).is_none(), "other holders");
+        assert!(a.is_empty() && a.take(AT[1], 1, &[0, 1]).is_none());
+        assert!(a.early.keys().eq(&[0, 1]), "nobody owes the third");
+        for number in 0..2 {
+            assert!(a.keep(number, answer(0, 4)).is_ok(), "late, and honest");
+            assert!(a.early(number).is_empty());
+        }
+        assert!(a.early.is_empty());
     }
 }
