@@ -11,7 +11,7 @@ use nesa_attack::lab::{Expect, Tier};
 use nesa_attack::record::{Seen, read};
 use nesa_attack::{Base, Stage};
 use nesa_checkpoint::{ChatTemplate, Tokenizer};
-use nesa_client::hss::{Candidate, Effect, Holder, Input, Private, PrivateRequest};
+use nesa_client::hss::{Candidate, Effect, Holder, Input, Machine, Private, PrivateRequest};
 use nesa_client::{ClientModel, Padding, Placement, PrivateAsk};
 use nesa_codec::Digest;
 use nesa_field::{P, lagrange};

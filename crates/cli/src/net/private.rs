@@ -8,20 +8,20 @@ mod streams;
 
 use std::sync::Arc;
 
+use nesa_client::Placement;
 use nesa_client::hss::{Candidate, Holder, Private};
-use nesa_client::{Placement, Request};
 use nesa_codec::Digest;
 use nesa_kernels::Level;
-use nesa_model::Engine;
 use nesa_model::split::Outline;
 use nesa_privacy::shares::Checks;
 use nesa_storage::{Home, ModelDir};
 
 use super::NetworkError;
-use super::answer::{Answer, random};
+use super::answer::random;
 use super::fleet::Fleet;
-use super::setup::{Prepared, Sharing};
+use super::setup::Sharing;
 pub use cost::{LocalCost, PrivateCost};
+pub(super) use session::answer;
 pub use session::embed;
 
 /// A model as a client asks it under `hss`.
@@ -91,19 +91,4 @@ impl PrivateModel {
             level,
         })
     }
-}
-
-/// Asks over `fleet` under `hss` and returns the answer with its receipt.
-///
-/// # Errors
-/// [`NetworkError`]; a layer with too few honest holders is [`nesa_client::ClientError::Holder`].
-pub(super) async fn answer(
-    fleet: &Fleet,
-    prepared: &Prepared,
-    private: &PrivateModel,
-    request: Request,
-    engine: &mut Engine,
-    show: &mut (dyn FnMut(&str) -> bool + Send),
-) -> Result<Answer, NetworkError> {
-    session::answer(fleet, prepared, private, request, engine, show).await
 }

@@ -13,6 +13,7 @@ use nesa_proof::share::VALUES_MAX;
 use super::desk::Desk;
 use super::draft::guess;
 use super::lanes::{Begin, Ended, Kind, Lanes};
+use super::machine::Machine;
 use super::parts::{Effect, Input, Private, PrivateRequest};
 use crate::ClientError;
 use crate::model::ClientModel;
@@ -48,6 +49,36 @@ impl std::fmt::Debug for PrivateAsk {
         f.debug_struct("PrivateAsk")
             .field("lanes", &self.lanes.len())
             .finish_non_exhaustive()
+    }
+}
+
+impl Machine for PrivateAsk {
+    fn start(&mut self, engine: &mut Engine) -> Result<Vec<Effect>, ClientError> {
+        let rows = self.request.padding.prompt(self.request.prompt.len());
+        self.desk.traffic.prompt_rows = rows;
+        let fits = self.flight_rows_max();
+        let lane = rows.div_ceil(2).clamp(LANE_ROWS_MIN, LANE_ROWS_MAX);
+        let lane = lane.min(fits);
+        self.later = (0..rows)
+            .step_by(lane)
+            .map(|start| (start, lane.min(rows - start)))
+            .collect();
+        self.fill(engine)?;
+        Ok(self.take_effects())
+    }
+
+    fn on(&mut self, engine: &mut Engine, input: Input) -> Result<Vec<Effect>, ClientError> {
+        if let Some(sums) = self.desk.take(input)? {
+            self.lanes.take(sums);
+            while let Some(ended) = self.lanes.go_on(engine, &mut self.desk)? {
+                self.lane_ended(engine, ended)?;
+            }
+        }
+        Ok(self.take_effects())
+    }
+
+    fn desk(&self) -> &Desk {
+        &self.desk
     }
 }
 
@@ -104,38 +135,6 @@ impl PrivateAsk {
     /// Ends the answer: the reader has enough. Flights of padding still follow.
     pub fn cut(&mut self) {
         self.reply.cut();
-    }
-
-    /// The first flights.
-    ///
-    /// # Errors
-    /// [`ClientError`] of what is refused.
-    pub fn start(&mut self, engine: &mut Engine) -> Result<Vec<Effect>, ClientError> {
-        let rows = self.request.padding.prompt(self.request.prompt.len());
-        self.desk.traffic.prompt_rows = rows;
-        let fits = self.flight_rows_max();
-        let lane = rows.div_ceil(2).clamp(LANE_ROWS_MIN, LANE_ROWS_MAX);
-        let lane = lane.min(fits);
-        self.later = (0..rows)
-            .step_by(lane)
-            .map(|start| (start, lane.min(rows - start)))
-            .collect();
-        self.fill(engine)?;
-        Ok(self.take_effects())
-    }
-
-    /// Takes what came from a holder.
-    ///
-    /// # Errors
-    /// [`ClientError::Holder`] when too few holders are left; others as they come.
-    pub fn on(&mut self, engine: &mut Engine, input: Input) -> Result<Vec<Effect>, ClientError> {
-        if let Some(sums) = self.desk.take(input)? {
-            self.lanes.take(sums);
-            while let Some(ended) = self.lanes.go_on(engine, &mut self.desk)? {
-                self.lane_ended(engine, ended)?;
-            }
-        }
-        Ok(self.take_effects())
     }
 
     fn take_effects(&mut self) -> Vec<Effect> {

@@ -27,7 +27,7 @@ pub(super) struct Sums {
 }
 
 /// Deals, checks and reconstructs for one session.
-pub(super) struct Desk {
+pub struct Desk {
     pub(super) private: Private,
     model: Digest,
     dealer: Dealer,

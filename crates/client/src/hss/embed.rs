@@ -6,16 +6,16 @@ use std::time::Duration;
 use nesa_codec::Digest;
 use nesa_model::split::{Product, Walk};
 use nesa_model::{Engine, KvCache};
-use nesa_proof::share::HolderStatement;
 
 use super::desk::{Desk, Sums};
 use super::lanes::after;
+use super::machine::Machine;
 use super::padding::Padding;
-use super::parts::{Effect, Input, Liar, Private, Times};
-use super::traffic::Traffic;
+use super::parts::{Effect, Input, Private};
 use crate::ClientError;
 
-/// One sequence on its way through an encoder. All its rows travel together.
+/// One sequence on its way through an encoder. All its rows travel together, and are there at
+/// [`Effect::Quiet`].
 pub struct PrivateEmbed {
     desk: Desk,
     cache: KvCache,
@@ -66,22 +66,34 @@ impl PrivateEmbed {
         })
     }
 
-    /// The first flight.
-    ///
-    /// # Errors
-    /// [`ClientError`] of what is refused.
-    pub fn start(&mut self, engine: &mut Engine) -> Result<Vec<Effect>, ClientError> {
+    fn deal(&mut self) -> Result<(), ClientError> {
+        let limbs = self.desk.private.outline.limbs(self.at.0, self.at.1).count;
+        let inputs = self.walk.inputs();
+        self.desk.deal(0, self.at, inputs, self.rows * limbs, None)
+    }
+
+    fn take_effects(&mut self) -> Vec<Effect> {
+        let effects = self.desk.effects(self.named);
+        self.named = self.desk.liars.len();
+        effects
+    }
+
+    /// The rows (tokens, dim) after the last block, once they are there.
+    #[must_use]
+    pub fn into_rows(self) -> Option<Vec<i32>> {
+        self.is_done.then(|| self.walk.into_rows())
+    }
+}
+
+impl Machine for PrivateEmbed {
+    fn start(&mut self, engine: &mut Engine) -> Result<Vec<Effect>, ClientError> {
         engine.walk_start(&self.desk.private.outline, &mut self.walk)?;
         self.desk.traffic.prompt_rows = self.rows;
         self.deal()?;
         Ok(self.take_effects())
     }
 
-    /// Takes what came from a holder. [`Effect::Quiet`] says that the rows are there.
-    ///
-    /// # Errors
-    /// [`ClientError::Holder`] when too few holders are left; others as they come.
-    pub fn on(&mut self, engine: &mut Engine, input: Input) -> Result<Vec<Effect>, ClientError> {
+    fn on(&mut self, engine: &mut Engine, input: Input) -> Result<Vec<Effect>, ClientError> {
         let Some(Sums { values, .. }) = self.desk.take(input)? else {
             return Ok(self.take_effects());
         };
@@ -107,59 +119,7 @@ impl PrivateEmbed {
         Ok(effects)
     }
 
-    fn deal(&mut self) -> Result<(), ClientError> {
-        let limbs = self.desk.private.outline.limbs(self.at.0, self.at.1).count;
-        let inputs = self.walk.inputs();
-        self.desk.deal(0, self.at, inputs, self.rows * limbs, None)
-    }
-
-    fn take_effects(&mut self) -> Vec<Effect> {
-        let effects = self.desk.effects(self.named);
-        self.named = self.desk.liars.len();
-        effects
-    }
-
-    /// The rows (tokens, dim) after the last block, once they are there.
-    #[must_use]
-    pub fn into_rows(self) -> Option<Vec<i32>> {
-        self.is_done.then(|| self.walk.into_rows())
-    }
-
-    /// Counters so far.
-    #[must_use]
-    pub fn traffic(&self) -> &Traffic {
-        &self.desk.traffic
-    }
-
-    /// Time spent so far, by the clock that was given.
-    #[must_use]
-    pub fn times(&self) -> Times {
-        self.desk.times
-    }
-
-    /// Holders that owe an answer to a flight which cannot go on without them.
-    #[must_use]
-    pub fn owed(&self) -> Vec<usize> {
-        self.desk.owed()
-    }
-
-    /// Whether `statement`, which holder `i` signed at the end, says what it was asked for: its key, session,
-    /// model, blocks and point, and the flights and rows that it was sent. Who states more asks for more than
-    /// its pay.
-    #[must_use]
-    pub fn is_stated(&self, i: usize, statement: &HolderStatement) -> bool {
-        self.desk.is_stated(i, statement)
-    }
-
-    /// Whether holder `i` is still part of the session.
-    #[must_use]
-    pub fn is_alive(&self, i: usize) -> bool {
-        self.desk.is_alive(i)
-    }
-
-    /// Holders that were left out, in order.
-    #[must_use]
-    pub fn liars(&self) -> &[Liar] {
-        &self.desk.liars
+    fn desk(&self) -> &Desk {
+        &self.desk
     }
 }

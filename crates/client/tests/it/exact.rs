@@ -1,7 +1,7 @@
 //! The same tokens as `open`, whatever the scheme, the guesses and the padding.
 
 use nesa_client::Padding;
-use nesa_client::hss::{Effect, PrivateEmbed, PrivateRequest, predict};
+use nesa_client::hss::{Effect, Machine, PrivateEmbed, PrivateRequest, predict};
 use nesa_kernels::Level;
 use nesa_model::engine::Span;
 use nesa_model::testing::Noise;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nesa_client::hss::{Input, PrivateRequest};
+use nesa_client::hss::{Input, Machine, PrivateRequest};
 use nesa_client::{ClientError, Padding};
 use nesa_kernels::Level;
 use nesa_model::Engine;

@@ -1,7 +1,7 @@
 //! What holders see is the same within a bucket, in order; answers end alike wherever they end; evidence
 //! convicts; nothing is printed.
 
-use nesa_client::hss::{Effect, Input, PrivateRequest};
+use nesa_client::hss::{Effect, Input, Machine, PrivateRequest};
 use nesa_client::{Finish, Padding};
 use nesa_codec::{Decode, Encode};
 use nesa_kernels::Level;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ed25519_dalek::{Signer, SigningKey};
 use nesa_checkpoint::{ChatTemplate, Tokenizer};
 use nesa_client::hss::{Candidate, Effect, Holder, Input, Liar, Private};
-use nesa_client::hss::{PrivateRequest, Traffic};
+use nesa_client::hss::{Machine, PrivateRequest, Traffic};
 use nesa_client::{Ask, ClientError, ClientModel, Finish, Padding, Placement, PrivateAsk};
 use nesa_client::{Effect as OpenEffect, Request, Tier};
 use nesa_codec::Digest;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nesa_client::PrivateAsk;
-use nesa_client::hss::{Traffic, predict};
+use nesa_client::hss::{Machine, Traffic, predict};
 use nesa_model::engine::Span;
 use nesa_model::{Engine, Shard};
 
@@ -31,7 +31,7 @@ pub struct PrivateCost {
     pub liars: Vec<(String, String, Option<String>)>,
 }
 
-/// CPU time of running the model here, extrapolated from one layer of it, measured now on one thread, and
+/// Time of running the model here, extrapolated from one layer of it, measured now on one thread, and
 /// without the head, which the client computes either way.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalCost {

@@ -1,6 +1,6 @@
 //! What stays of a private answer: the receipt, and evidence against holders that lied.
 
-use nesa_client::hss::Liar;
+use nesa_client::hss::{Liar, Machine};
 use nesa_client::{Privacy, PrivateAsk};
 use nesa_codec::Encode;
 use nesa_model::spec::spec_digest;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use nesa_client::hss::{Effect, Input, PrivateEmbed, PrivateRequest};
+use nesa_client::hss::{Effect, Input, Machine, PrivateEmbed, PrivateRequest};
 use nesa_client::{ClientError, Finish, PrivateAsk, Request};
 use nesa_model::Engine;
 use nesa_proof::verify::{Level, Verdict};
@@ -26,18 +26,19 @@ fn clock() -> Duration {
     START.elapsed()
 }
 
-fn halted() -> NetworkError {
-    NetworkError::Process("the session came to a halt; ask again".into())
-}
-
 /// How far an answer came.
+#[derive(Default)]
 struct Shown {
     finish: Option<Finish>,
     first_s: Option<f64>,
     done_s: f64,
 }
 
-pub(super) async fn answer(
+/// Asks over `fleet` under `hss` and returns the answer with its receipt.
+///
+/// # Errors
+/// [`NetworkError`]; a layer with too few honest holders is [`ClientError::Holder`].
+pub(in crate::net) async fn answer(
     fleet: &Fleet,
     prepared: &Prepared,
     private: &PrivateModel,
@@ -62,12 +63,23 @@ pub(super) async fn answer(
     };
     let client = Arc::clone(&prepared.client);
     let mut ask = PrivateAsk::new(client, parts, request, random()?.0, clock)?;
-    let mut shown = Shown {
-        finish: None,
-        first_s: None,
-        done_s: 0.0,
+    let mut shown = Shown::default();
+    let mut tell = |ask: &mut PrivateAsk, effect| {
+        shown.done_s = match shown.finish {
+            None => started.elapsed().as_secs_f64(),
+            Some(_) => shown.done_s,
+        };
+        shown.first_s.get_or_insert(shown.done_s);
+        match effect {
+            Effect::Text(text) if shown.finish.is_none() && !show(&text) => {
+                ask.cut();
+                shown.finish = Some(Finish::Stop);
+            }
+            Effect::Done(finish) => _ = shown.finish.get_or_insert(finish),
+            _ => {}
+        }
     };
-    let ran = run(&mut session, &mut ask, engine, show, (started, &mut shown)).await;
+    let ran = carry(&mut session, &mut ask, engine, &mut tell).await;
     if let Err(e) = ran {
         session.close_all().await;
         return Err(receipt::blame(e, fleet, private, ask.liars())?);
@@ -93,54 +105,43 @@ pub(super) async fn answer(
     })
 }
 
-/// Carries effects and answers until the answer and its padding are complete.
-async fn run(
+/// Carries effects and answers until all is quiet; `tell` is told what is for people.
+async fn carry<M: Machine>(
     session: &mut Session<'_>,
-    ask: &mut PrivateAsk,
+    machine: &mut M,
     engine: &mut Engine,
-    show: &mut (dyn FnMut(&str) -> bool + Send),
-    (started, shown): (Instant, &mut Shown),
+    tell: &mut (dyn FnMut(&mut M, Effect) + Send),
 ) -> Result<(), NetworkError> {
-    let mut effects = ask.start(engine)?;
+    let mut effects = machine.start(engine)?;
     loop {
         for effect in effects.drain(..) {
             match effect {
-                // A holder that takes nothing is heard of by its reader.
+                // The machine hears of one that takes nothing at the next input.
                 Effect::Send { holder, message } => drop(session.send(holder, &message).await),
                 Effect::Excluded { holder } => session.close(holder).await,
-                Effect::Text(text) => {
-                    if shown.finish.is_none() && !show(&text) {
-                        ask.cut();
-                        shown.finish = Some(Finish::Stop);
-                        shown.done_s = started.elapsed().as_secs_f64();
-                    }
-                }
-                Effect::Done(finish) => {
-                    shown.finish.get_or_insert(finish);
-                    shown.done_s = started.elapsed().as_secs_f64();
-                }
+                Effect::Text(_) | Effect::Done(_) => tell(machine, effect),
                 Effect::Quiet => return Ok(()),
             }
         }
-        if shown.first_s.is_none() && !ask.answer().is_empty() {
-            shown.first_s = Some(started.elapsed().as_secs_f64());
-        }
-        effects = match session.input().await {
-            Some(input) => ask.on(engine, input)?,
-            None => {
-                let Some(&holder) = ask.owed().first() else {
-                    return Err(halted());
-                };
-                ask.on(engine, Input::Lost { holder })?
-            }
+        let input = match session.input().await {
+            Some(input) => input,
+            // A long silence: whoever holds a flight up is lost.
+            None => match machine.owed().first() {
+                Some(&holder) => Input::Lost { holder },
+                None => {
+                    let text = "the session came to a halt; ask again";
+                    return Err(NetworkError::Process(text.into()));
+                }
+            },
         };
+        effects = machine.on(engine, input)?;
     }
 }
 
 /// The rows (tokens, dim) that the encoder makes of `embedded`, and what that cost.
 ///
 /// # Errors
-/// As [`super::answer`].
+/// As [`answer`].
 pub async fn embed(
     fleet: &Fleet,
     private: &PrivateModel,
@@ -152,7 +153,7 @@ pub async fn embed(
     let mut session = Session::open(fleet, &parts, model).await?;
     let padding = private.sharing.padding;
     let mut ask = PrivateEmbed::new(model, parts, embedded, padding, random()?.0, clock)?;
-    let ran = walk(&mut session, &mut ask, engine).await;
+    let ran = carry(&mut session, &mut ask, engine, &mut |_, _| ()).await;
     session.close_all().await;
     if let Err(e) = ran {
         return Err(receipt::blame(e, fleet, private, ask.liars())?);
@@ -162,30 +163,4 @@ pub async fn embed(
     let rows = ask.into_rows();
     let missing = ClientError::OutOfTurn("the rows are not there");
     Ok((rows.ok_or(NetworkError::Client(missing))?, traffic))
-}
-
-/// Carries effects and answers until the rows are there.
-async fn walk(
-    session: &mut Session<'_>,
-    ask: &mut PrivateEmbed,
-    engine: &mut Engine,
-) -> Result<(), NetworkError> {
-    let mut effects = ask.start(engine)?;
-    loop {
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::Send { holder, message } => drop(session.send(holder, &message).await),
-                Effect::Excluded { holder } => session.close(holder).await,
-                Effect::Quiet => return Ok(()),
-                Effect::Text(_) | Effect::Done(_) => {}
-            }
-        }
-        effects = match session.input().await {
-            Some(input) => ask.on(engine, input)?,
-            None => match ask.owed().first() {
-                Some(&holder) => ask.on(engine, Input::Lost { holder })?,
-                None => return Err(halted()),
-            },
-        };
-    }
 }

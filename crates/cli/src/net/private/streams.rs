@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nesa_client::PrivateAsk;
-use nesa_client::hss::{Input, Private};
+use nesa_client::hss::{Input, Machine, Private};
 use nesa_codec::Digest;
 use nesa_net::quic::QuicSender;
 use nesa_net::{Connection, Frame, FrameReceiver, FrameSender, stream_kind};
