@@ -4,6 +4,7 @@
 //! the price of two dot products. Two vectors let a wrong row pass with probability p^−2 < 2^−61.9.
 
 use std::fmt;
+use std::sync::Arc;
 
 use nesa_codec::{Decode, DecodeError, Digest, Encode, Reader, Writer};
 use nesa_field::{P, uniform};
@@ -24,14 +25,21 @@ const ROWS_MAX: usize = 2 * limits::FFN;
 const TOTAL_ROWS_MAX: usize = 1 << 24;
 
 /// The version of the stored form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What tells right answers of one product from wrong ones. Secret: who knows it can pass wrong ones.
 #[derive(Clone, PartialEq, Eq, ZeroizeOnDrop)]
 pub struct Check {
-    left: [Vec<u32>; VECTORS],    // (rows): r
+    #[zeroize(skip)]
+    left: [Arc<Left>; VECTORS], // at least (rows): r
+    rows: usize,
     through: [Vec<u32>; VECTORS], // (cols): r·W
 }
+
+/// A secret vector. All products of a model use the beginnings of the same ones, so that checking reads
+/// little memory beside r·W; the error of each check is what it is for vectors of its own.
+#[derive(Default, PartialEq, Eq, ZeroizeOnDrop)]
+struct Left(Vec<u32>);
 
 /// The checks of all products of a model, under one secret key. Stored with a client's keys.
 #[derive(Clone, PartialEq, Eq, ZeroizeOnDrop)]
@@ -39,16 +47,23 @@ pub struct Checks {
     key: [u8; 32],
     #[zeroize(skip)]
     root: Digest, // of the model
+    #[zeroize(skip)]
+    left: [Arc<Left>; VECTORS],
     blocks: Vec<[Check; Product::ALL.len()]>,
 }
 
 impl Check {
-    /// The check of a stack of row-major matrices of `cols` columns each, under secret vectors `left`.
-    fn new(level: Level, left: [Vec<u32>; VECTORS], cols: usize, matrices: &[&[i8]]) -> Self {
+    /// The check of a stack of row-major matrices, `rows` rows of `cols` columns in all, under secret vectors.
+    fn new(
+        level: Level,
+        left: [Arc<Left>; VECTORS],
+        (rows, cols): (usize, usize),
+        matrices: &[&[i8]],
+    ) -> Self {
         let through = std::array::from_fn(|k| {
             let mut sum = vec![0; cols];
             let mut part = vec![0; cols];
-            let mut r = &left[k][..];
+            let mut r = &left[k].0[..rows];
             for weights in matrices {
                 let (now, later) = r.split_at(weights.len() / cols.max(1));
                 field_left(level, now, weights, &mut part);
@@ -58,13 +73,17 @@ impl Check {
             }
             sum
         });
-        Self { left, through }
+        Self {
+            left,
+            rows,
+            through,
+        }
     }
 
     /// Outputs of the product per row.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.left[0].len()
+        self.rows
     }
 
     /// Inputs of the product per row.
@@ -87,10 +106,11 @@ impl Check {
         if !sizes || !field_canonical(level, answer) || !field_canonical(level, share) {
             return false;
         }
+        let r = self.left.each_ref().map(|l| &l.0[..rows]);
         let pairs = share.chunks_exact(cols).zip(answer.chunks_exact(rows));
         let wrong = pairs.fold(0, |wrong, (s, y)| {
             let expected = field_dot2(level, &self.through[0], &self.through[1], s);
-            let actual = field_dot2(level, &self.left[0], &self.left[1], y);
+            let actual = field_dot2(level, r[0], r[1], y);
             wrong | (expected[0] ^ actual[0]) | (expected[1] ^ actual[1])
         });
         wrong == 0
@@ -105,21 +125,20 @@ impl Checks {
         Self {
             key,
             root,
+            left: Default::default(),
             blocks: Vec::new(),
         }
     }
 
     /// Adds the checks of the model's next block: some milliseconds for a million weights.
     pub fn push(&mut self, level: Level, block: &Block) {
-        let layer = self.blocks.len();
-        let check = |product: Product| {
+        let checks = Product::ALL.map(|product| {
             let matrices = product.matrices(block);
             let cols = matrices.first().map_or(0, |linear| linear.cols);
             let weights: Vec<&[i8]> = matrices.iter().map(|linear| &linear.weight[..]).collect();
             let rows = weights.iter().map(|w| w.len() / cols.max(1)).sum();
-            Check::new(level, self.left(layer, product, rows), cols, &weights)
-        };
-        let checks = Product::ALL.map(check);
+            Check::new(level, self.left(rows), (rows, cols), &weights)
+        });
         self.blocks.push(checks);
     }
 
@@ -142,14 +161,19 @@ impl Checks {
         &self.root
     }
 
-    /// The secret vectors of one product.
-    fn left(&self, layer: usize, product: Product, rows: usize) -> [Vec<u32>; VECTORS] {
-        std::array::from_fn(|k| {
-            let mut rest = self.root.0.to_vec();
-            rest.extend((layer as u32).to_le_bytes());
-            rest.extend([product.code(), k as u8]);
-            uniform(&derive("nesa.hss.check.v1", &self.key, &rest), rows)
-        })
+    /// The secret vectors, at least `rows` long: a longer one begins as a shorter one does.
+    fn left(&mut self, rows: usize) -> [Arc<Left>; VECTORS] {
+        if self.left[0].0.len() < rows {
+            self.left = std::array::from_fn(|k| {
+                let mut rest = self.root.0.to_vec();
+                rest.push(k as u8);
+                Arc::new(Left(uniform(
+                    &derive("nesa.hss.check.v2", &self.key, &rest),
+                    rows,
+                )))
+            });
+        }
+        self.left.clone()
     }
 }
 
@@ -179,9 +203,9 @@ impl Decode for Checks {
         let mut checks = Self::new(key, r.digest()?);
         key.zeroize();
         let mut total = 0usize;
-        for layer in 0..r.len(limits::LAYERS)? {
+        for _ in 0..r.len(limits::LAYERS)? {
             let mut block = Vec::with_capacity(Product::ALL.len());
-            for product in Product::ALL {
+            for _ in Product::ALL {
                 let rows = r.len(ROWS_MAX)?;
                 total += rows;
                 if total > TOTAL_ROWS_MAX {
@@ -191,8 +215,11 @@ impl Decode for Checks {
                 if through[0].len() != through[1].len() {
                     return Err(DecodeError::Invalid("vectors of a check differ in length"));
                 }
-                let left = checks.left(layer, product, rows);
-                block.push(Check { left, through });
+                block.push(Check {
+                    left: checks.left(rows),
+                    rows,
+                    through,
+                });
             }
             let block = block.try_into();
             checks

@@ -1,5 +1,7 @@
 //! No wrong answer passes, no right one is refused, and nothing but the error decides.
 
+use std::collections::BTreeSet;
+
 use nesa_field::{add, modular, mul, sub};
 use nesa_model::testing;
 
@@ -149,7 +151,7 @@ fn other_lies_are_refused() {
 
 /// An error of the first row that both vectors miss: only who knows the check can make one.
 fn blind_spot(check: &Check) -> Vec<u32> {
-    let [r, s] = &check.left;
+    let [r, s] = check.left.each_ref().map(|left| &left.0);
     let minor = |i: usize, j: usize| sub(mul(r[i], s[j]), mul(r[j], s[i]));
     // The cross product of the first three places of r and s.
     let mut error = vec![0; N * check.rows()];
@@ -227,7 +229,7 @@ fn stored_checks_come_back_equal() {
 }
 
 #[test]
-fn checks_differ_by_key_model_layer_product_and_vector() {
+fn secret_vectors_differ_by_key_model_and_place_and_their_products_by_all_else() {
     let model = testing::model(&testing::shapes()[0], 5);
     let other_model = testing::model(&testing::shapes()[0], 6);
     let all = [
@@ -235,15 +237,16 @@ fn checks_differ_by_key_model_layer_product_and_vector() {
         checks(&model, 2),
         checks(&other_model, 1),
     ];
-    let mut seen = std::collections::BTreeSet::new();
+    let (mut left, mut through) = (BTreeSet::new(), BTreeSet::new());
     let mut count = 0;
     for check in all.iter().flat_map(|checks| checks.blocks.iter().flatten()) {
-        for left in &check.left {
-            seen.insert(left[..8].to_vec());
+        for (l, t) in check.left.iter().zip(&check.through) {
+            left.insert(l.0[..8].to_vec());
+            through.insert(t.clone());
             count += 1;
         }
     }
-    assert_eq!(seen.len(), count);
+    assert_eq!((left.len(), through.len()), (3 * VECTORS, count));
 }
 
 #[test]
@@ -253,7 +256,7 @@ fn debug_shows_no_vector() {
     let check = checks.get(0, Product::Qkv).unwrap();
     let shown = format!("{checks:?} {checks:#?} {check:?}");
     assert!(
-        !shown.contains(&check.left[0][0].to_string()) && !shown.contains("9, 9"),
+        !shown.contains(&check.left[0].0[0].to_string()) && !shown.contains("9, 9"),
         "{shown}"
     );
 }
