@@ -9,15 +9,17 @@ use super::tree::demand;
 use crate::root;
 
 /// Every crate with its layer; dependencies point to a lower one.
-const LAYERS: [(&str, u8); 20] = [
+const LAYERS: [(&str, u8); 22] = [
     ("nesa-codec", 0),
     ("nesa-field", 0),
     ("nesa-kernels", 1),
     ("nesa-model", 1),
+    ("nesa-decision", 1),
     ("nesa-checkpoint", 1),
     ("nesa-compile", 2),
     ("nesa-privacy", 2),
     ("nesa-proof", 2),
+    ("nesa-argument", 2),
     ("nesa-attack", 2),
     ("nesa-pipeline", 3),
     ("nesa-client", 3),
@@ -32,9 +34,10 @@ const LAYERS: [(&str, u8); 20] = [
     ("nesa-e2e", 6),
 ];
 /// All edges within one layer.
-const SIDEWAYS: [(&str, &str); 5] = [
+const SIDEWAYS: [(&str, &str); 6] = [
     ("nesa-attack", "nesa-privacy"),
     ("nesa-model", "nesa-kernels"),
+    ("nesa-decision", "nesa-model"),
     ("nesa-client", "nesa-pipeline"),
     ("nesa-storage", "nesa-shards"),
     ("nesa-cli", "nesa-gateway"),
