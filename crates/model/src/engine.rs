@@ -16,10 +16,12 @@ mod multiply;
 mod norm;
 pub(crate) mod packed;
 mod run;
+mod sums;
 mod walk;
 
 pub use packed::{PackedHead, PackedLinear, Shard};
 use run::{Buffers, Run};
+pub use sums::BlockSums;
 
 /// The rows of one sequence within a batch.
 #[derive(Debug)]
@@ -97,6 +99,22 @@ impl Engine {
         x: &mut [i32],
         spans: &mut [Span<'_>],
     ) -> Result<(), ModelError> {
+        self.block_kept(shard, i, x, spans, None)
+    }
+
+    /// [`Engine::block`], which leaves the exact sums of the block's products in `kept` where there is one:
+    /// each (Σ rows, outputs). The bits that it computes are the same.
+    ///
+    /// # Errors
+    /// As [`Engine::block`].
+    pub fn block_kept(
+        &mut self,
+        shard: &Shard,
+        i: usize,
+        x: &mut [i32],
+        spans: &mut [Span<'_>],
+        kept: Option<&mut BlockSums>,
+    ) -> Result<(), ModelError> {
         let dim = shard.shape.dim;
         let n: usize = spans.iter().map(|s| s.rows).sum();
         if n == 0 || x.len() != n * dim {
@@ -119,7 +137,7 @@ impl Engine {
             return Err(ModelError::Range("a block index"));
         }
         let (run, buffers) = self.split();
-        run.block(shard, i, x, spans, buffers);
+        run.block(shard, i, x, spans, buffers, kept);
         Ok(())
     }
 

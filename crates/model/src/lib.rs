@@ -16,6 +16,7 @@ pub mod cache;
 pub mod engine;
 mod file;
 pub mod manifest;
+pub mod opening;
 pub mod ops;
 pub mod reference;
 pub mod sampler;

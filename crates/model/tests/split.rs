@@ -391,3 +391,64 @@ fn an_outline_survives_its_bytes_and_notices_every_change() {
         }
     }
 }
+
+#[test]
+fn kept_sums_change_no_bit_and_lead_a_walk_to_the_same_rows() {
+    for (seed, s) in (40..).zip(shapes().into_iter().chain(shapes())) {
+        let m = model(&s, seed);
+        let all = shard(&m, 0..s.layers);
+        let mut outline = Outline::whole(s.clone(), Arc::new(m.common.clone()));
+        m.blocks.iter().for_each(|b| outline.push(b).unwrap());
+        for (level, threads) in [(Level::Scalar, 1), (Level::detect(), 2)] {
+            let mut engine = Engine::new(level, threads);
+            let rows = m.vocabulary.embed(&s, &[3, 1, 4, 1, 5], 0).unwrap();
+            let mut expected = rows.clone();
+            let mut cache = all.cache(5);
+            let span = nesa_model::engine::Span {
+                cache: &mut cache,
+                rows: 5,
+            };
+            engine.forward(&all, &mut expected, &mut [span]).unwrap();
+
+            let (mut x, mut cache) = (rows.clone(), all.cache(5));
+            let mut walk = Walk::new(rows, 0);
+            let mut walked = outline.cache(5);
+            engine.walk_start(&outline, &mut walk).unwrap();
+            for layer in 0..s.layers {
+                assert_eq!(walk.rows(), x);
+                let mut sums = nesa_model::engine::BlockSums::default();
+                let span = nesa_model::engine::Span {
+                    cache: &mut cache,
+                    rows: 5,
+                };
+                engine
+                    .block_kept(&all, layer, &mut x, &mut [span], Some(&mut sums))
+                    .unwrap();
+                for (product, sums) in Product::ALL.into_iter().zip(&sums.0) {
+                    assert_eq!(walk.wants(), Some((layer, product)));
+                    let (_, cols) = product.dims(&s);
+                    let dot = |w: &[i8], x: &[i32]| -> i64 {
+                        let pairs = w.iter().zip(x);
+                        pairs.map(|(&w, &x)| i64::from(w) * i64::from(x)).sum()
+                    };
+                    let matrices = product.matrices(&m.blocks[layer]);
+                    let exact: Vec<i64> = (walk.inputs().chunks_exact(cols))
+                        .flat_map(|x| {
+                            matrices.iter().flat_map(move |l| {
+                                l.weight.chunks_exact(cols).map(move |w| dot(w, x))
+                            })
+                        })
+                        .collect();
+                    assert_eq!(*sums, exact, "{layer} {product:?}");
+                    let short = engine.walk_whole(&outline, &mut walk, &mut walked, &sums[1..]);
+                    assert!(matches!(short, Err(ModelError::Shape { .. })));
+                    engine
+                        .walk_whole(&outline, &mut walk, &mut walked, sums)
+                        .unwrap();
+                }
+            }
+            assert_eq!(x, expected);
+            assert_eq!(walk.into_rows(), expected);
+        }
+    }
+}

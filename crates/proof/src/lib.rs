@@ -15,6 +15,7 @@
 
 pub mod bundle;
 pub mod challenge;
+pub mod checked;
 pub mod holding;
 pub mod opening;
 pub mod share;

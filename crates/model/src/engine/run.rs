@@ -9,7 +9,7 @@ use nesa_kernels::{
 
 use super::attention::{Part, Scratch};
 use super::packed::{FfnOf, PackedBlock, PackedLinear, Shard};
-use super::{Span, norm};
+use super::{BlockSums, Span, norm};
 use crate::ops::norm::Norm;
 use crate::spec::{ACT_MAX, Order};
 
@@ -105,12 +105,19 @@ impl Run<'_> {
     }
 
     /// Rounded outputs (n, rows) of layers that read the same prepared rows.
+    ///
+    /// The sums stay in `kept` where there is one.
     fn requantize<const N: usize>(
         &self,
         layers: [(&PackedLinear, &mut Vec<i16>); N],
         rows: &Rows,
         n: usize,
+        kept: Option<&mut Vec<i64>>,
     ) {
+        if let Some(sums) = kept {
+            self.raw(layers.each_ref().map(|(l, _)| *l), rows, n, sums);
+            return self.round_sums(layers.map(|(l, out)| (&l.rounding, out)), sums, n);
+        }
         let layers = layers.map(|(l, out)| {
             out.resize(n * l.matrix.rows(), 0);
             (l, Panel::new(out, n, l.matrix.rows()))
@@ -128,15 +135,39 @@ impl Run<'_> {
         });
     }
 
-    /// [`Run::add`] for the inputs `buf.products` (n, cols), which may exceed 16 bits. Few rows do: those
+    /// [`Run::add`], which leaves the sums in `kept` where there is one.
+    fn add_kept(
+        &self,
+        l: &PackedLinear,
+        rows: &Rows,
+        n: usize,
+        x: &mut [i32],
+        kept: Option<&mut Vec<i64>>,
+    ) {
+        let Some(sums) = kept else {
+            return self.add(l, rows, n, x);
+        };
+        self.raw([l], rows, n, sums);
+        let x = Panel::new(x, n, l.matrix.rows());
+        finish_sums(self.level, sums, l.rounding.add(x));
+    }
+
+    /// [`Run::add_kept`] for the inputs `buf.products` (n, cols), which may exceed 16 bits. Few rows do: those
     /// are split in two limbs, and the high ones follow the batch as further rows.
-    fn add_wide(&self, l: &PackedLinear, n: usize, x: &mut [i32], buf: &mut Buffers) {
+    fn add_wide(
+        &self,
+        l: &PackedLinear,
+        n: usize,
+        x: &mut [i32],
+        buf: &mut Buffers,
+        kept: Option<&mut Vec<i64>>,
+    ) {
         let (cols, width) = (l.matrix.cols(), l.matrix.rows());
         split(&buf.products, cols, &mut buf.a, &mut buf.large);
         let all = n + buf.large.len();
         buf.rows.prepare(self.level, all, cols, &buf.a);
         if buf.large.is_empty() {
-            return self.add(l, &buf.rows, n, x);
+            return self.add_kept(l, &buf.rows, n, x, kept);
         }
         buf.sums.resize(all * width, 0);
         let sums = Panel::new(&mut buf.sums, all, width);
@@ -155,6 +186,10 @@ impl Run<'_> {
             sums.iter_mut()
                 .zip(high)
                 .for_each(|(s, h)| *s += h << LIMB_BITS);
+        }
+        if let Some(kept) = kept {
+            kept.clear();
+            kept.extend_from_slice(sums);
         }
         let residual = Panel::new(x, n, width);
         finish_sums(self.level, sums, l.rounding.add(residual));
@@ -192,7 +227,8 @@ impl Run<'_> {
         }
     }
 
-    /// The `i`-th block of `shard` on `x` (Σ rows, dim) in place.
+    /// The `i`-th block of `shard` on `x` (Σ rows, dim) in place; the sums of its products stay in `kept`
+    /// where there is one.
     pub(super) fn block(
         &self,
         shard: &Shard,
@@ -200,13 +236,18 @@ impl Run<'_> {
         x: &mut [i32],
         spans: &mut [Span<'_>],
         buf: &mut Buffers,
+        kept: Option<&mut BlockSums>,
     ) {
+        let [qkv_sums, o_sums, ffn_sums, down_sums] = match kept {
+            Some(sums) => sums.0.each_mut().map(Some),
+            None => [None, None, None, None],
+        };
         let (s, b) = (&shard.shape, &shard.blocks[i]);
         let n = x.len() / s.dim;
         let pre = s.order == Order::Pre;
         self.enter(pre.then_some(&b.attn_norm), x, s.dim, buf);
         let qkv = [(&b.q, &mut buf.q), (&b.k, &mut buf.k), (&b.v, &mut buf.v)];
-        self.requantize(qkv, &buf.rows, n);
+        self.requantize(qkv, &buf.rows, n, qkv_sums);
         buf.mixed.resize(buf.q.len(), 0);
         let mut first = 0;
         for span in spans {
@@ -219,12 +260,13 @@ impl Run<'_> {
             self.attention((s, &shard.common), b, i, part, buf);
         }
         buf.rows.prepare(self.level, n, s.q_dim(), &buf.mixed);
-        self.add(&b.o, &buf.rows, n, x);
+        self.add_kept(&b.o, &buf.rows, n, x, o_sums);
         if !pre {
             self.close(&b.attn_norm, x, s.dim, buf);
         }
         self.enter(pre.then_some(&b.ffn_norm), x, s.dim, buf);
-        self.feed_forward(b, shard.common.tables[b.table].values(), x, n, buf);
+        let table = shard.common.tables[b.table].values();
+        self.feed_forward(b, table, x, n, buf, [ffn_sums, down_sums]);
         if !pre {
             self.close(&b.ffn_norm, x, s.dim, buf);
         }
@@ -238,20 +280,23 @@ impl Run<'_> {
         x: &mut [i32],
         n: usize,
         buf: &mut Buffers,
+        [ffn_sums, down_sums]: [Option<&mut Vec<i64>>; 2],
     ) {
         let (FfnOf::Gated { down, .. } | FfnOf::Plain { down, .. }) = &b.ffn;
         match &b.ffn {
             FfnOf::Gated { gate, up, .. } => {
                 let pair = [(gate, &mut buf.gate), (up, &mut buf.up)];
-                self.requantize(pair, &buf.rows, n);
+                self.requantize(pair, &buf.rows, n, ffn_sums);
             }
-            FfnOf::Plain { up, .. } => self.requantize([(up, &mut buf.up)], &buf.rows, n),
+            FfnOf::Plain { up, .. } => {
+                self.requantize([(up, &mut buf.up)], &buf.rows, n, ffn_sums);
+            }
         }
         match self.hidden(&b.ffn, table, buf) {
-            Hidden::Wide => self.add_wide(down, n, x, buf),
+            Hidden::Wide => self.add_wide(down, n, x, buf, down_sums),
             Hidden::Narrow => {
                 buf.rows.prepare(self.level, n, down.matrix.cols(), &buf.a);
-                self.add(down, &buf.rows, n, x);
+                self.add_kept(down, &buf.rows, n, x, down_sums);
             }
         }
     }

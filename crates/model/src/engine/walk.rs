@@ -12,10 +12,19 @@ use crate::spec::Order;
 use crate::split::walk::At;
 use crate::split::{Limbs, Outline, OutlineBlock, Product, Walk};
 
-/// The sums of one product, (n·limbs, width).
+/// Sums as they came.
+#[derive(Clone, Copy)]
+enum Values<'a> {
+    /// Centred field elements, (n·limbs, width).
+    Field(&'a [i32]),
+    /// Exact sums of inputs that were not cut, (n, width).
+    Whole(&'a [i64]),
+}
+
+/// The sums of one product.
 #[derive(Clone, Copy)]
 struct Sums<'a> {
-    values: &'a [i32],
+    values: Values<'a>,
     limbs: Limbs,
     width: usize,
     n: usize,
@@ -27,8 +36,16 @@ impl Sums<'_> {
         out.clear();
         out.reserve(self.n * l.rows());
         let cols = first..first + l.rows();
-        for row in self.values.chunks_exact(self.limbs.count * self.width) {
-            self.limbs.join(row, self.width, &cols, out);
+        match self.values {
+            Values::Field(values) => {
+                for row in values.chunks_exact(self.limbs.count * self.width) {
+                    self.limbs.join(row, self.width, &cols, out);
+                }
+            }
+            Values::Whole(values) => {
+                let rows = values.chunks_exact(self.width);
+                rows.for_each(|row| out.extend_from_slice(&row[cols.clone()]));
+            }
         }
     }
 }
@@ -92,6 +109,37 @@ impl Engine {
         cache: &mut KvCache,
         sums: &[i32],
     ) -> Result<(), ModelError> {
+        self.go_on(outline, walk, cache, Values::Field(sums))
+    }
+
+    /// [`Engine::walk_on`] with the exact sums (n, rows) of inputs that are not cut, in an outline
+    /// [of whole inputs](Outline::whole). Sums and biases together must stay below 2^49 in magnitude, as those
+    /// of a model do.
+    ///
+    /// # Errors
+    /// As [`Engine::walk_on`]; also [`ModelError::Walk`] in an outline that cuts inputs.
+    pub fn walk_whole(
+        &mut self,
+        outline: &Outline,
+        walk: &mut Walk,
+        cache: &mut KvCache,
+        sums: &[i64],
+    ) -> Result<(), ModelError> {
+        if let At::Wants(layer, product) = walk.at
+            && outline.limbs(layer, product) != Limbs::ONE
+        {
+            return Err(ModelError::Walk("this outline cuts inputs into limbs"));
+        }
+        self.go_on(outline, walk, cache, Values::Whole(sums))
+    }
+
+    fn go_on(
+        &mut self,
+        outline: &Outline,
+        walk: &mut Walk,
+        cache: &mut KvCache,
+        values: Values<'_>,
+    ) -> Result<(), ModelError> {
         let s = &outline.shape;
         let At::Wants(layer, product) = walk.at else {
             return Err(ModelError::Walk("the walk wants no product"));
@@ -104,15 +152,19 @@ impl Engine {
         let limbs = block.limbs[product as usize];
         let (width, _) = product.dims(s);
         let expected = n * limbs.count * width;
-        if n == 0 || sums.len() != expected {
+        let actual = match values {
+            Values::Field(sums) => sums.len(),
+            Values::Whole(sums) => sums.len(),
+        };
+        if n == 0 || actual != expected {
             return Err(ModelError::Shape {
                 what: "sums of a product",
                 expected,
-                actual: sums.len(),
+                actual,
             });
         }
         let sums = Sums {
-            values: sums,
+            values,
             limbs,
             width,
             n,
@@ -162,12 +214,16 @@ impl Run<'_> {
         sums: Sums<'_>,
         (wide, narrow): (&mut Vec<i64>, &mut Vec<i32>),
     ) {
+        let values = match sums.values {
+            Values::Field(values) => values,
+            Values::Whole(values) => return self.round_sums(layers, values, sums.n),
+        };
         let mut first = 0;
         for (l, out) in layers {
             let rows = l.rows();
             out.resize(sums.n * rows, 0);
             if sums.limbs == Limbs::ONE && l.is_narrow() {
-                let all = sums.values.chunks_exact(sums.width);
+                let all = values.chunks_exact(sums.width);
                 for (sums, out) in all.zip(out.chunks_exact_mut(rows)) {
                     l.round(self.level, &sums[first..][..rows], narrow, out);
                 }
@@ -182,8 +238,11 @@ impl Run<'_> {
 
     /// Adds the rounded outputs of `l` to the residual rows `x` (n, dim).
     fn add_sums(&self, l: &Rounding, sums: Sums<'_>, x: &mut [i32], scratch: &mut Vec<i64>) {
-        sums.join(l, 0, scratch);
         let x = Panel::new(x, sums.n, l.rows());
+        if let Values::Whole(values) = sums.values {
+            return finish_sums(self.level, values, l.add(x));
+        }
+        sums.join(l, 0, scratch);
         finish_sums(self.level, scratch, l.add(x));
     }
 

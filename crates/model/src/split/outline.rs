@@ -30,6 +30,7 @@ pub struct Outline {
     pub(crate) shape: Shape,
     pub(crate) common: Arc<Common>,
     pub(crate) blocks: Vec<OutlineBlock>,
+    whole: bool,
 }
 
 /// What one position costs in all products together, at one holder.
@@ -53,6 +54,16 @@ impl Outline {
             shape,
             common,
             blocks: Vec::new(),
+            whole: false,
+        }
+    }
+
+    /// As [`Outline::new`], for sums that do not travel through the field: inputs are never cut.
+    #[must_use]
+    pub fn whole(shape: Shape, common: Arc<Common>) -> Self {
+        Self {
+            whole: true,
+            ..Self::new(shape, common)
         }
     }
 
@@ -68,7 +79,13 @@ impl Outline {
         let order = self.shape.order;
         self.blocks.push(OutlineBlock {
             parts: BlockOf::new(block, order, |l, _| Rounding::new(l))?,
-            limbs: Product::ALL.map(|p| Limbs::of(block, order, p)),
+            limbs: Product::ALL.map(|p| {
+                if self.whole {
+                    Limbs::ONE
+                } else {
+                    Limbs::of(block, order, p)
+                }
+            }),
             root: block.root(),
         });
         Ok(())

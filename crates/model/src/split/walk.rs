@@ -76,6 +76,13 @@ impl Walk {
         self.at == At::End
     }
 
+    /// The residual rows (n, dim) as they are: those before the block that the walk is in as long as it wants
+    /// that block's first product, and those after the last block when it is done.
+    #[must_use]
+    pub fn rows(&self) -> &[i32] {
+        &self.x
+    }
+
     /// The rows (n, dim): when the walk is done, those after the last block.
     #[must_use]
     pub fn into_rows(self) -> Vec<i32> {

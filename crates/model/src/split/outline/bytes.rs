@@ -78,6 +78,7 @@ impl Decode for Outline {
         Ok(Self {
             shape,
             common,
+            whole: blocks.iter().all(|b| b.limbs == [Limbs::ONE; 4]),
             blocks,
         })
     }
