@@ -1,0 +1,16 @@
+//! Prove and verify integer statements with sumchecks over one committed polynomial.
+
+pub mod field;
+pub mod fold;
+pub mod form;
+pub mod layout;
+pub mod lookup;
+pub mod pcs;
+pub mod security;
+pub mod sumcheck;
+pub mod tables;
+pub mod transcript;
+pub mod transformer;
+
+pub use field::{E, F};
+pub use transcript::Transcript;

@@ -1,0 +1,1 @@
+//! Add up the error terms of the whole argument.

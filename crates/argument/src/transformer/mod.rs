@@ -1,0 +1,175 @@
+//! A range of transformer blocks over all positions of a sequence, as one statement.
+//!
+//! ```text
+//! witness ─► one committed polynomial ─► lookups: trees of fractions ─┐
+//!                                    └► products: one sumcheck ──────┼─► claims ─► one inner product ─► one opening
+//!                   linear relations at random coefficients ─────────┘
+//! ```
+//!
+//! The verifier holds the blocks' parameters and the rows at both ends. Everything in between is committed.
+//! Row statistics of normalisations and attention are stated in the clear ([`hints`]), so that square
+//! roots, reciprocals and largest scores are computed by the verifier, in integers.
+
+mod challenge;
+pub(crate) mod families;
+pub mod hints;
+pub mod plan;
+mod proof;
+mod prove;
+mod public;
+mod quadratic;
+mod relations;
+mod verify;
+mod witness;
+
+pub use proof::RangeProof;
+pub use prove::{Stage, prove};
+pub use verify::verify;
+
+use std::ops::Range;
+
+use nesa_codec::{Digest, Hasher};
+use nesa_model::block::{Block, Common};
+use nesa_model::spec::{RESIDUAL_MAX, Shape, spec_digest};
+
+use crate::pcs::PcsError;
+use crate::transcript::Transcript;
+
+/// Widest range table.
+pub const WIDTH_MAX: u32 = 20;
+
+/// Longest exponential table, as a power of two.
+pub const EXP_LOG_MAX: u32 = 20;
+
+/// Bits of work before the lookups' challenges are drawn.
+pub const LOOKUP_GRIND: u32 = 16;
+
+/// What is proved: these blocks turn `input` into `output`.
+#[derive(Debug, Clone, Copy)]
+pub struct Statement<'a> {
+    /// The model's shape.
+    pub shape: &'a Shape,
+    /// Its tables.
+    pub common: &'a Common,
+    /// The blocks of the range.
+    pub blocks: &'a [Block],
+    /// The model root that the blocks were verified against.
+    pub model: &'a Digest,
+    /// Which blocks of the model.
+    pub layers: &'a Range<u32>,
+    /// Rows before the first block: (positions, dim).
+    pub input: &'a [i32],
+    /// Rows after the last block: (positions, dim).
+    pub output: &'a [i32],
+}
+
+/// Why a proof cannot be made: the run uses what the argument has no room for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A clamp that is not a power of two less one, or is too wide.
+    #[error("a clamp of {0} has no range table; compile the model with clamps of 2^k - 1")]
+    Clamp(i64),
+    /// A divisor beyond the widest range table.
+    #[error("a divisor of {0} bits is beyond the widest range table of {WIDTH_MAX}")]
+    Divisor(u32),
+    /// Sizes out of range.
+    #[error("{0} is out of range for one proof; prove fewer positions or blocks at a time")]
+    Size(&'static str),
+    /// A normalisation whose integers would wrap.
+    #[error("a normalisation at position {0} divides by more than the proof has bits for")]
+    Norm(usize),
+    /// A score step beyond the longest exponential table.
+    #[error("a score differs from the largest by more than 2^{EXP_LOG_MAX} steps")]
+    Step,
+    /// Too many clamped values.
+    #[error("{0} values were clamped, more than one proof can list")]
+    Exceptions(usize),
+    /// The rows do not follow from the blocks.
+    #[error("the output rows do not follow from the input rows; there is nothing true to prove")]
+    Output,
+    /// The caller stopped it.
+    #[error("stopped; run the same command again to go on")]
+    Cancelled,
+    /// The commitment.
+    #[error(transparent)]
+    Pcs(#[from] PcsError),
+}
+
+/// Why a proof was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// Sizes of the statement are inconsistent or too large.
+    #[error("the statement's {0} is malformed")]
+    Statement(&'static str),
+    /// The statement's constants have no circuit.
+    #[error(transparent)]
+    Unsupported(#[from] Refusal),
+    /// The hints do not fit the shape.
+    #[error("the row statistics of block {0} are malformed")]
+    Hints(usize),
+    /// A normalisation's statistics leave the range in which integers cannot wrap.
+    #[error("a normalisation of block {0} leaves the range in which integers cannot wrap")]
+    Norm(usize),
+    /// The work before the lookups was not done.
+    #[error("the lookups' proof of work is missing")]
+    Work,
+    /// A tree of fractions is inconsistent.
+    #[error("tree {0} of the lookups is inconsistent")]
+    Tree(usize),
+    /// A denominator vanishes.
+    #[error("a denominator of the lookups is zero")]
+    Zero,
+    /// The fractions do not cancel: some value is not in its table.
+    #[error("a value is not in its table")]
+    Lookup,
+    /// The products' sumcheck is inconsistent.
+    #[error("the sumcheck over products is inconsistent")]
+    Product,
+    /// The relations do not hold, or a claim is not what was committed.
+    #[error("the relations do not hold for what was committed")]
+    Relations,
+    /// The commitment's opening.
+    #[error(transparent)]
+    Opening(#[from] PcsError),
+}
+
+impl Statement<'_> {
+    /// Positions, after checking all sizes.
+    pub(crate) fn positions(&self) -> Result<usize, &'static str> {
+        let dim = self.shape.dim;
+        let t = self.input.len() / dim.max(1);
+        let in_range = |rows: &[i32]| rows.iter().all(|v| v.abs() <= RESIDUAL_MAX);
+        if self.blocks.is_empty() || self.blocks.len() != self.layers.len() {
+            return Err("range of blocks");
+        }
+        if t == 0 || t > hints::POSITIONS_MAX.min(self.shape.context) || t * self.shape.heads > hints::ROWS_MAX {
+            return Err("number of positions");
+        }
+        if self.input.len() != t * dim || self.output.len() != t * dim {
+            return Err("number of rows");
+        }
+        if !in_range(self.input) || !in_range(self.output) {
+            return Err("residual range");
+        }
+        if !self.blocks.iter().all(|b| b.fits(self.shape, self.common)) {
+            return Err("block shape");
+        }
+        Ok(t)
+    }
+
+    /// Absorbs all of the statement.
+    pub(crate) fn absorb(&self, t: &mut Transcript) {
+        let rows = |r: &[i32]| Hasher::new("nesa.proof.rows.v1").i32s(r).finish();
+        let mut h = Hasher::new("nesa.proof.range.v1")
+            .digest(self.model)
+            .digest(&spec_digest())
+            .digest(&self.common.root())
+            .u64(u64::from(self.layers.start))
+            .u64(u64::from(self.layers.end));
+        for b in self.blocks {
+            h = h.digest(&b.root());
+        }
+        let h = h.digest(&rows(self.input)).digest(&rows(self.output));
+        t.absorb_bytes(&h.finish().0);
+    }
+}
