@@ -55,12 +55,17 @@ fn fold_bytes(rounds: usize, pow_bits: usize) -> usize {
 
 fn query_bytes(round: &RoundConfig, base: bool) -> usize {
     let element = if base { F_BYTES } else { E_BYTES };
-    round.num_queries * (element << round.folding_factor) + 4 + max_digests(round) * 32
+    rows(round) * (element << round.folding_factor) + 4 + max_digests(round) * 32
+}
+
+/// Opened rows: one a query, and each row once where there are more queries than rows.
+fn rows(round: &RoundConfig) -> usize {
+    round.num_queries.min(1 << round.log_folded_domain_size)
 }
 
 /// No opening needs more digests than one full path per query.
 fn max_digests(round: &RoundConfig) -> usize {
-    round.num_queries * round.log_folded_domain_size
+    rows(round) * round.log_folded_domain_size
 }
 
 impl Encode for Opening {
@@ -196,7 +201,7 @@ fn decode_queries(
     round: &RoundConfig,
     base: bool,
 ) -> Result<Queries, DecodeError> {
-    let (count, width) = (round.num_queries, 1 << round.folding_factor);
+    let (count, width) = (rows(round), 1 << round.folding_factor);
     if base {
         need(r, count * width * F_BYTES)?;
         let rows = (0..count)

@@ -55,9 +55,8 @@ impl Case {
     fn check(&self) -> Result<(), PcsError> {
         let mut t = Transcript::new("pcs test");
         observe(&self.commitment, self.num_vars, &mut t)?;
-        let point = t.challenges(self.num_vars);
+        let _ = t.challenges(self.num_vars);
         t.absorb_ext(&[self.value]);
-        assert!(point == self.point || self.value != naive(&values(self.num_vars), &point));
         verify(
             &self.commitment,
             self.num_vars,
