@@ -8,6 +8,7 @@
 //! Every float operation is a fixed-order sum or a `libm` call, so that two machines and two SIMD
 //! levels compile the same model root. No float leaves this crate.
 
+pub mod decision;
 pub mod eval;
 pub mod feedback;
 pub mod float;

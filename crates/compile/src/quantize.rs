@@ -115,7 +115,7 @@ impl Plan {
 /// Rounds `w` for inputs in steps of `in_step` and outputs in steps of `out_step(row)`.
 ///
 /// `inputs` says what the input channels are like on the calibration text.
-fn linear(
+pub(crate) fn linear(
     w: &Mat,
     in_step: f64,
     out_step: &dyn Fn(usize) -> f64,
@@ -152,15 +152,15 @@ fn linear(
 
 /// Input channels of a linear layer over the calibration text.
 #[derive(Clone, Copy)]
-struct Inputs<'a> {
+pub(crate) struct Inputs<'a> {
     /// (cols): square of each channel, summed: weighs its rounding errors.
-    power: &'a [f64],
+    pub(crate) power: &'a [f64],
     /// (cols): each channel, summed.
-    sum: &'a [f64],
+    pub(crate) sum: &'a [f64],
     /// Tokens of the text.
-    tokens: f64,
+    pub(crate) tokens: f64,
     /// How later weights make up for the errors of earlier ones, where that is affordable.
-    factor: Option<&'a Factor>,
+    pub(crate) factor: Option<&'a Factor>,
 }
 
 /// One output channel, rounded.

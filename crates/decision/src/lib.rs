@@ -26,7 +26,7 @@ pub use trees::Trees;
 use nesa_codec::{Decode, DecodeError, Digest, Encode, Hasher, Reader, Writer};
 
 /// Why a model or an input was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecisionError {
     /// A row of another length than the model's input.
     #[error("the row has {actual} values, the model takes {expected}; give one value per feature")]

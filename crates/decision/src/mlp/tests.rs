@@ -91,7 +91,8 @@ fn encodes_one_way() {
 
 #[test]
 fn broken_parts_are_refused() {
-    let refused = |change: &dyn Fn(&mut Vec<Affine>, &mut Vec<Table>, &mut Vec<Layer>)| {
+    type Change<'a> = &'a dyn Fn(&mut Vec<Affine>, &mut Vec<Table>, &mut Vec<Layer>);
+    let refused = |change: Change<'_>| {
         let (s, mut i, mut t, mut l) = parts();
         change(&mut i, &mut t, &mut l);
         Mlp::new(s, i, t, l).is_err()
