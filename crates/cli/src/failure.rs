@@ -86,6 +86,12 @@ impl From<nesa_compile::CompileError> for Failure {
     }
 }
 
+impl From<nesa_compile::decision::ImportError> for Failure {
+    fn from(error: nesa_compile::decision::ImportError) -> Self {
+        Self::new(FAILED, error)
+    }
+}
+
 impl From<nesa_checkpoint::Error> for Failure {
     fn from(error: nesa_checkpoint::Error) -> Self {
         Self::new(FAILED, error)

@@ -54,6 +54,20 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// No decision model of this name.
+    #[error("no decision model is called {name:?}; {hint}")]
+    UnknownDecision {
+        /// What was asked for.
+        name: String,
+        /// A near name, or how to get one.
+        hint: String,
+    },
+    /// A decision model of this name exists already.
+    #[error("{path} exists; choose another name or remove the folder")]
+    ExistsDecision {
+        /// Its folder.
+        path: PathBuf,
+    },
     /// A file of a stored model is missing or wrong.
     #[error("{path}: {what}; run `nesa model rm {name}`, then pull or import the model again")]
     Damaged {

@@ -279,7 +279,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
 }
 
 /// Names of the visible folders in `folder`, sorted; none where it does not exist.
-fn names(folder: &Path) -> Result<Vec<String>> {
+pub(crate) fn names(folder: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -8,12 +8,14 @@
 //! models/<name>/           manifest.bin common.bin vocabulary.bin layer-NNNN.bin
 //!                          tokenizer.json template.jinja source.json
 //! sealed/<sealed root>/    manifest.bin common.bin layer-NNNN.bin link.bin
+//! decisions/<name>/        model.bin
 //! keys/                    0700; files 0600
 //! cache/                   downloads, by catalog name
 //! receipts/  nodes/<id>/  run/
 //! ```
 
 mod calibration;
+mod decisions;
 mod error;
 mod home;
 mod install;

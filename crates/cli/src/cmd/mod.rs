@@ -3,6 +3,7 @@
 mod ask;
 mod attack;
 mod chat;
+mod decide;
 pub(crate) mod completions;
 mod doctor;
 mod embed;
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Chat(chat::Chat),
     /// Vectors of texts
     Embed(embed::Embed),
+    /// Decide rows by a small model
+    Decide(decide::Decide),
     /// Run a local network and its OpenAI-compatible endpoint
     Up(up::Up),
     /// Try to read what a node recorded
@@ -49,6 +52,7 @@ impl Command {
             Self::Ask(a) => ask::run(&a, context),
             Self::Chat(c) => chat::run(&c, context),
             Self::Embed(e) => embed::run(&e, context),
+            Self::Decide(d) => decide::run(&d, context),
             Self::Up(u) => up::run(&u, context),
             Self::Attack(a) => attack::run(&a, context),
             Self::Verify(v) => verify::run(&v, context),

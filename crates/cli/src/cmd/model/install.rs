@@ -134,7 +134,7 @@ pub(crate) fn import(what: &Import, context: &Context) -> Result<(), Failure> {
 }
 
 /// A model's name from a file's.
-fn slug(path: &Path) -> String {
+pub(super) fn slug(path: &Path) -> String {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let stem = if path.is_dir() {
         path.file_name()

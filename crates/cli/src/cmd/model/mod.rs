@@ -2,6 +2,7 @@
 
 mod compare;
 mod eval;
+mod import_decision;
 pub(crate) mod install;
 mod list;
 mod seal;
@@ -16,6 +17,8 @@ pub(crate) enum Model {
     Pull(install::Pull),
     /// Compile a Hugging Face folder or a GGUF file
     Import(install::Import),
+    /// Import boosted trees or a small perceptron
+    ImportDecision(import_decision::ImportDecision),
     /// Rewrite a model's blocks under the deployment key
     Seal(seal::Seal),
     /// List the models that are here
@@ -36,6 +39,7 @@ impl Model {
         match self {
             Self::Pull(p) => install::pull(&p, context),
             Self::Import(i) => install::import(&i, context),
+            Self::ImportDecision(i) => import_decision::run(&i, context),
             Self::Seal(s) => seal::run(&s, context),
             Self::Ls => list::ls(context),
             Self::Show(s) => show::run(&s, context),
