@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod backend;
+pub mod checking;
 pub mod cpu;
 pub mod deploy;
 pub mod fleet;

@@ -18,6 +18,9 @@ pub enum Assurance {
     Receipt,
     /// Random cells recomputed by the client.
     Spot(Cells),
+    /// Every product of every position checked by the client while it asks, and all else computed; some
+    /// cells are opened too, so that the receipt shows something to others.
+    Checked,
 }
 
 /// Cells that `spot` opens unless told otherwise.
@@ -30,6 +33,7 @@ impl Assurance {
         match self {
             Self::Receipt => 0,
             Self::Spot(Cells::Count(k)) => k.min(total),
+            Self::Checked => SPOT_DEFAULT.min(total),
             Self::Spot(Cells::PerMille(p)) => (total * u64::from(p)).div_ceil(1000).min(total),
         }
     }
@@ -40,6 +44,7 @@ impl Assurance {
         match self {
             Self::Receipt => "receipt",
             Self::Spot(_) => "spot",
+            Self::Checked => "checked",
         }
     }
 }
@@ -51,12 +56,13 @@ impl FromStr for Assurance {
         let bad = || {
             format!(
                 "unknown assurance '{s}'; levels are: receipt, spot, spot:N (cells), spot:P% \
-                 (share of all cells)"
+                 (share of all cells), checked"
             )
         };
         match s.split_once(':') {
             None if s == "receipt" => Ok(Self::Receipt),
             None if s == "spot" => Ok(Self::Spot(Cells::Count(SPOT_DEFAULT))),
+            None if s == "checked" => Ok(Self::Checked),
             Some(("spot", share)) if share.ends_with('%') => {
                 let percent: f64 = share[..share.len() - 1].parse().map_err(|_| bad())?;
                 if !(0.1..=100.0).contains(&percent) {
@@ -80,12 +86,14 @@ mod tests {
     #[test]
     fn parses_levels_and_refuses_the_rest() {
         assert_eq!("receipt".parse(), Ok(Assurance::Receipt));
+        assert_eq!("checked".parse(), Ok(Assurance::Checked));
         assert_eq!("spot:7".parse(), Ok(Assurance::Spot(Cells::Count(7))));
         assert_eq!("spot:5%".parse::<Assurance>().unwrap().cells(1000), 50);
         assert_eq!("spot:100%".parse::<Assurance>().unwrap().cells(33), 33);
         for bad in [
             "",
             "proof",
+            "checked:2",
             "spot:",
             "spot:0",
             "spot:-1",

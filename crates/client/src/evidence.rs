@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use nesa_codec::{Digest, merkle};
 use nesa_model::spec::{RESIDUAL_MAX, Shape, spec_digest};
 use nesa_model::{Engine, Sampler};
+use nesa_proof::checked::Checker;
 use nesa_proof::verify::{self, Blocks, Expected, Level, Verdict, Violation};
 use nesa_proof::{Bundle, Inference, LayerOpening, SignedHop, challenge, trace};
 
@@ -29,6 +30,27 @@ pub struct Route {
     pub hops: Vec<([u8; 32], String, u32, u32)>,
 }
 
+/// Whose fault it is that `checker` found a violation, given what the hops signed after they had sent all their
+/// sums: that of the first hop whose statement does not lead where its sums do.
+#[must_use]
+pub fn blame(hops: &[SignedHop], checker: Checker) -> ClientError {
+    let wrong = match checker.finish(hops) {
+        Err(wrong) => wrong,
+        Ok(_) => return Violation::Ends("what was checked").into(),
+    };
+    for (hop, h) in hops.iter().enumerate().take(wrong.hop() + 1) {
+        if !h.is_signed() {
+            return Violation::HopSignature { hop }.into();
+        }
+        let before = hop.checked_sub(1).and_then(|p| hops.get(p));
+        if before.is_some_and(|p| p.statement.output != h.statement.input) {
+            let what = "the input (not what the hop before put out)";
+            return Violation::Chain { hop, what }.into();
+        }
+    }
+    Violation::from(wrong).into()
+}
+
 /// Verification of one finished answer.
 #[derive(Debug)]
 pub struct Evidence<'a> {
@@ -38,6 +60,7 @@ pub struct Evidence<'a> {
     hops: Vec<SignedHop>,
     output_rows: Vec<Digest>,
     openings: Vec<LayerOpening>,
+    is_checked: bool,
 }
 
 impl<'a> Evidence<'a> {
@@ -61,6 +84,7 @@ impl<'a> Evidence<'a> {
             hops,
             output_rows,
             openings: Vec::new(),
+            is_checked: false,
         };
         verify::chain(&e.hops, &e.expected())?;
         for (hop, (h, r)) in e.hops.iter().zip(&route.hops).enumerate() {
@@ -143,6 +167,17 @@ impl<'a> Evidence<'a> {
         self.openings.push(o);
     }
 
+    /// Holds the hops' statements against a session that was checked while it ran, and whose sums were all
+    /// taken; the verdict of [`Evidence::verify`] is [`Level::Checked`] then.
+    ///
+    /// # Errors
+    /// [`ClientError::Violation`] naming the first hop that lied.
+    pub fn checked(&mut self, checker: Checker) -> Result<(), ClientError> {
+        let verified = checker.finish(&self.hops).map_err(Violation::from)?;
+        self.is_checked = verified == self.ask.positions();
+        Ok(())
+    }
+
     /// Recomputes what was opened.
     ///
     /// # Errors
@@ -166,7 +201,9 @@ impl<'a> Evidence<'a> {
             blocks,
             engine,
         )?;
-        let level = if self.cells > 0 && cells == self.cells {
+        let level = if self.is_checked {
+            Level::Checked
+        } else if self.cells > 0 && cells == self.cells {
             Level::Spot
         } else {
             Level::Receipt

@@ -19,7 +19,7 @@ mod tier;
 
 pub use ask::{Ask, Effect, Finish, Request, Step};
 pub use assurance::{Assurance, Cells};
-pub use evidence::{Evidence, Route, reproduce};
+pub use evidence::{Evidence, Route, blame, reproduce};
 pub use hss::{Padding, Placement, PrivateAsk};
 pub use model::ClientModel;
 pub use recompute::recompute;

@@ -26,12 +26,15 @@ pub enum Fault {
     Splice,
     /// Rotates every position as if it stood one further.
     WrongPositions,
+    /// States sums of products that differ in the last bit from those that it goes on with. Only who checks every
+    /// product sees them.
+    FlipSum,
     /// Lies to those who share their inputs among holders; honest otherwise.
     Share(ShareFault),
 }
 
 impl Fault {
-    /// All faults of a hop.
+    /// All faults of a hop that change what it puts out.
     pub const ALL: [Self; 7] = [
         Self::FlipBit,
         Self::SkipLayer,
@@ -101,6 +104,7 @@ impl FromStr for Fault {
             "replay" => Self::Replay,
             "splice" => Self::Splice,
             "wrong-positions" => Self::WrongPositions,
+            "flip-sum" => Self::FlipSum,
             _ => {
                 let named = ShareFault::ALL.into_iter().find(|f| f.name() == s);
                 Self::Share(named.ok_or_else(|| format!("unknown fault '{s}'"))?)

@@ -11,6 +11,7 @@ use nesa_codec::Digest;
 use nesa_model::spec::RESIDUAL_MAX;
 use nesa_model::{KvCache, Shard};
 use nesa_proof::Trace;
+use nesa_proof::checked::flight_rows_max;
 
 use crate::fault::Fault;
 use crate::wire::{FLIGHT_ROWS_MAX, Message, Next, Open, Refusal, RefusalCode};
@@ -423,6 +424,10 @@ impl Hop {
                         "more rows than were opened",
                     ));
                 }
+                if s.sums_rows_max.is_some_and(|max| n > max) {
+                    let text = "more rows in one flight than a checked session takes";
+                    return Err(Refusal::new(RefusalCode::TooLarge, text));
+                }
                 if s.queue.len() >= self.config.flights_queued_max {
                     return Err(Refusal::new(RefusalCode::Busy, "too many flights at once"));
                 }
@@ -431,6 +436,21 @@ impl Hop {
                 }
                 s.queue.push_back((start, rows));
                 Ok(Vec::new())
+            }
+            Message::Check if is_client => {
+                if s.expected() > 0 || s.signed.is_some() {
+                    return Err(protocol("sums are asked for before any rows"));
+                }
+                let layers = s.shard.layers().len();
+                let most = flight_rows_max(s.shard.shape(), layers).ok_or_else(|| {
+                    let text = "a row has too many sums here; use more nodes";
+                    Refusal::new(RefusalCode::TooLarge, text)
+                })?;
+                s.sums_rows_max = Some(most);
+                Ok(vec![Effect::Client {
+                    session: *id,
+                    message: Message::Ready,
+                }])
             }
             Message::Finish if is_client => {
                 if !s.queue.is_empty() || s.trace.positions() == 0 {

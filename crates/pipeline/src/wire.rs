@@ -2,6 +2,7 @@
 
 use nesa_codec::{Decode, DecodeError, Digest, Encode, Reader, Writer};
 use nesa_model::spec::limits;
+use nesa_proof::checked::Sums;
 use nesa_proof::{LayerOpening, SignedHop};
 
 /// Version of the session protocol.
@@ -113,6 +114,10 @@ pub enum Message {
     Close,
     /// The hop refuses; the session is over.
     Refused(Refusal),
+    /// Client to hop, before any rows: stream the sums of all products. The hop says [`Message::Ready`].
+    Check,
+    /// Hop to client, after the rows of a flight: the exact sums of its products.
+    Sums(Sums),
 }
 
 impl Refusal {
@@ -144,6 +149,8 @@ impl Message {
             Self::Opened(_) => 8,
             Self::Close => 9,
             Self::Refused(_) => 10,
+            Self::Check => 11,
+            Self::Sums(_) => 12,
         }
     }
 
@@ -153,7 +160,7 @@ impl Message {
         let mut w = Writer::default();
         match self {
             Self::Open(open) => open.encode(&mut w),
-            Self::Ready | Self::Finish | Self::Close => {}
+            Self::Ready | Self::Finish | Self::Close | Self::Check => {}
             Self::Attach { session } => w.digest(session),
             Self::Rows { start, rows } => {
                 w = Writer::with_capacity(8 + rows.len() * 4);
@@ -173,6 +180,10 @@ impl Message {
             Self::Refused(r) => {
                 w.u8(r.code as u8);
                 w.str(&r.text);
+            }
+            Self::Sums(sums) => {
+                w = Writer::with_capacity(16 + sums.bytes.len());
+                sums.encode(&mut w);
             }
         }
         w.into_bytes()
@@ -217,6 +228,8 @@ impl Message {
                 code: code(r.u8()?)?,
                 text: r.str(TEXT_BYTES_MAX)?.to_owned(),
             }),
+            11 => Self::Check,
+            12 => Self::Sums(Sums::decode(&mut r)?),
             _ => return Err(DecodeError::Invalid("message kind")),
         };
         r.finish()?;
@@ -318,6 +331,13 @@ mod tests {
             },
             Message::Close,
             Message::Refused(Refusal::new(RefusalCode::Busy, "later")),
+            Message::Check,
+            Message::Sums(Sums {
+                start: 3,
+                unit: 7,
+                units: 2,
+                bytes: vec![1, 2, 3],
+            }),
         ]
     }
 
@@ -348,7 +368,7 @@ mod tests {
         for _ in 0..20_000 {
             let len = (n.bits() % 90) as usize;
             let bytes: Vec<u8> = (0..len).map(|_| n.bits() as u8).collect();
-            let kind = (n.bits() % 12) as u8;
+            let kind = (n.bits() % 14) as u8;
             if let Ok(m) = Message::decode(kind, &bytes) {
                 assert_eq!(m.payload(), bytes);
             }

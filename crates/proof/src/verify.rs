@@ -123,6 +123,9 @@ pub enum Violation {
         /// One more than the threshold.
         needed: usize,
     },
+    /// Something found while every product was checked.
+    #[error(transparent)]
+    Checked(#[from] crate::checked::Wrong),
     /// The rows at the client's end do not match.
     #[error("{0} does not match the statements")]
     Ends(&'static str),
@@ -138,6 +141,7 @@ impl Violation {
             | Self::Cells { hop }
             | Self::Opening { hop, .. }
             | Self::Cell { hop, .. } => Some(*hop),
+            Self::Checked(wrong) => Some(wrong.hop()),
             _ => None,
         }
     }

@@ -555,8 +555,7 @@ fn sums_missing_extra_reordered_or_malformed_are_named() {
             );
         }
         for change in [
-            &(|f: &mut Vec<Sums>| f[1].bytes.truncate(f[1].bytes.len() - 1))
-                as &dyn Fn(&mut Vec<Sums>),
+            &(|f: &mut Vec<Sums>| f[1].bytes.truncate(1)) as &dyn Fn(&mut Vec<Sums>),
             &|f| f[0].bytes.push(0),
             &|f| f[3].bytes.clear(),
             &|f| f[2].bytes[0] = 9,

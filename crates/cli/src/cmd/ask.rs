@@ -131,6 +131,13 @@ pub(crate) fn report(answer: &Answer, prepared: &Prepared, fleet: &[Node], recei
         "label": prepared.privacy().label().to_string(),
         "assurance": answer.verdict.level.to_string(),
         "cells": {"opened": answer.verdict.cells, "total": answer.verdict.cells_total},
+        "checked": answer.checked.as_ref().map(|c| json!({
+            "positions": c.positions,
+            "bytes": c.bytes,
+            "bytes_per_token": c.bytes / c.positions.max(1),
+            "client_cpu_seconds": round(c.cpu_seconds),
+            "client_cpu_ms_per_token": round(c.cpu_seconds * 1000.0 / c.positions.max(1) as f64),
+        })),
         "operators": "self-declared",
         "nodes": nodes,
         "seconds_to_first_token": round(answer.first_token_s),
@@ -209,6 +216,12 @@ pub(crate) fn summary(v: &Value) -> String {
         _ => "nodes see the hidden activations",
     };
     let checked = match &v["hss"] {
+        Value::Null if !v["checked"].is_null() => format!(
+            "every product of {} positions, all else computed; {} bytes and {} ms of CPU per position",
+            v["checked"]["positions"],
+            v["checked"]["bytes_per_token"],
+            v["checked"]["client_cpu_ms_per_token"]
+        ),
         Value::Null => format!(
             "{} of {} cells recomputed, all equal",
             v["cells"]["opened"], v["cells"]["total"]

@@ -1,9 +1,9 @@
 //! One answer over the network: open the hops, stream rows, collect the evidence.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use nesa_client::{Ask, Assurance, Effect, Evidence, Finish, Route, Step};
+use nesa_client::{Ask, Assurance, Effect, Evidence, Finish, Route, Step, blame};
 use nesa_codec::Digest;
 use nesa_model::{Engine, Shard};
 use nesa_net::quic::QuicSender;
@@ -11,17 +11,21 @@ use nesa_net::{Connection, Frame, FrameReceiver, FrameSender, stream_kind};
 use nesa_pipeline::wire::Next;
 use nesa_pipeline::{Message, Open};
 use nesa_proof::challenge;
+use nesa_proof::checked::Subject;
 use nesa_proof::verify::{Level, Verdict};
 use nesa_proof::{Bundle, SignedHop};
 use tokio::sync::mpsc;
 
 use super::NetworkError;
+use super::checking::{CheckCost, Checking};
 use super::fleet::{Fleet, split};
 use super::heads::Heads;
 use super::private::PrivateCost;
 
 /// Messages from hops that wait for the client: rows of three flights and the evidence.
 const INBOX_MAX: usize = 64;
+/// Longest wait for sums, which follow their rows at once.
+const SUMS_WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// A finished, verified answer.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub struct Answer {
     pub first_token_s: f64,
     /// Tokens per second after the first token; of all tokens where there is one only.
     pub tokens_per_second: f64,
+    /// At level `checked`: what checking cost.
+    pub checked: Option<CheckCost>,
     /// Under `hss`: what it cost, and who was left out.
     pub private: Option<PrivateCost>,
 }
@@ -53,6 +59,8 @@ pub struct Compute<'a> {
     pub heads: Option<&'a Heads>,
     /// For recomputation.
     pub blocks: &'a mut BlockSource<'a>,
+    /// To check every product while it runs, the keys of the served model.
+    pub subject: Option<Arc<Subject>>,
 }
 
 impl std::fmt::Debug for Compute<'_> {
@@ -78,6 +86,9 @@ struct Session<'a> {
     route: Route,
     senders: Vec<QuicSender>,
     inbox: mpsc::Receiver<(usize, Result<Message, String>)>,
+    checking: Option<Checking>,
+    /// Flights that were sent and whose last row is not back, while checking.
+    under_way: usize,
     // Dropping the last sender would close the inbox.
     _outbox: mpsc::Sender<(usize, Result<Message, String>)>,
 }
@@ -116,6 +127,8 @@ impl<'a> Session<'a> {
             route,
             senders: Vec::new(),
             inbox,
+            checking: None,
+            under_way: 0,
             _outbox: outbox.clone(),
         };
         for i in (0..session.route.hops.len()).rev() {
@@ -206,7 +219,7 @@ impl<'a> Session<'a> {
 
     /// The next message of any hop; a refusal or a broken stream is an error.
     async fn any(&mut self) -> Result<(usize, Message), NetworkError> {
-        match self.inbox.recv().await {
+        match self.next().await? {
             Some((i, Ok(Message::Refused(refusal)))) => {
                 let (node, operator) = self.fleet.names(i);
                 Err(NetworkError::Refused {
@@ -231,6 +244,98 @@ impl<'a> Session<'a> {
             Ok(m)
         } else {
             Err(self.fleet.unreachable(from, "it answered out of turn"))
+        }
+    }
+
+    /// Has every hop stream its sums, and begins to check them.
+    async fn check(
+        &mut self,
+        ask: &Ask,
+        subject: Arc<Subject>,
+        engine: &Engine,
+    ) -> Result<(), NetworkError> {
+        let hops: Vec<_> = self.route.hops.iter().map(|h| h.2..h.3).collect();
+        let checking = Checking::start(subject, &hops, ask.capacity(), engine.level())?;
+        for i in 0..hops.len() {
+            self.send(i, &Message::Check).await?;
+            match self.receive(i).await? {
+                Message::Ready => {}
+                _ => return Err(self.fleet.unreachable(i, "it answered out of turn")),
+            }
+        }
+        self.checking = Some(checking);
+        Ok(())
+    }
+
+    /// Sends rows to the first hop, as soon as those before are not too far ahead of their check.
+    async fn send_rows(&mut self, start: u32, rows: Vec<i32>) -> Result<(), NetworkError> {
+        match &mut self.checking {
+            None => self.send(0, &Message::Rows { start, rows }).await,
+            Some(checking) => {
+                checking.hold(start, rows);
+                self.send_held().await
+            }
+        }
+    }
+
+    /// Notes a returned row. Whether a hop was caught meanwhile: all rows that were sent are back then.
+    async fn is_caught(&mut self, row: &[i32]) -> Result<bool, NetworkError> {
+        let Some(checking) = &mut self.checking else {
+            return Ok(false);
+        };
+        checking.returned(row);
+        self.under_way = self.under_way.saturating_sub(1);
+        if !checking.is_violated() {
+            return Ok(false);
+        }
+        checking.let_go();
+        while self.under_way > 0 {
+            if let (_, Message::Rows { rows, .. }) = self.any().await? {
+                self.under_way -= 1;
+                self.checking.iter().for_each(|c| c.returned(&rows));
+            }
+        }
+        Ok(true)
+    }
+
+    async fn send_held(&mut self) -> Result<(), NetworkError> {
+        while let Some((start, rows)) = self.checking.as_mut().and_then(Checking::next) {
+            self.send(0, &Message::Rows { start, rows }).await?;
+            self.under_way += 1;
+        }
+        Ok(())
+    }
+
+    /// What comes next from any hop, but sums, which are checked elsewhere.
+    async fn next(&mut self) -> Result<Option<(usize, Result<Message, String>)>, NetworkError> {
+        loop {
+            let Some(checking) = &self.checking else {
+                return Ok(self.inbox.recv().await);
+            };
+            let got = if checking.holds() {
+                tokio::select! {
+                    got = self.inbox.recv() => got,
+                    () = tokio::time::sleep(SUMS_WAIT_MAX) => {
+                        let silent = checking.behind();
+                        return Err(self.fleet.unreachable(silent, "its sums do not come"));
+                    }
+                    () = checking.progress() => {
+                        self.send_held().await?;
+                        continue;
+                    }
+                }
+            } else {
+                self.inbox.recv().await
+            };
+            match (got, &mut self.checking) {
+                (Some((i, Ok(Message::Sums(sums)))), Some(checking)) => {
+                    if !checking.sums(i, sums) {
+                        return Err(self.fleet.unreachable(i, "it sends more than was asked"));
+                    }
+                    self.send_held().await?;
+                }
+                (got, _) => return Ok(got),
+            }
         }
     }
 
@@ -262,7 +367,14 @@ pub async fn answer(
         engine,
         heads,
         blocks,
+        subject,
     } = compute;
+    if let Some(subject) = subject
+        && let Err(e) = session.check(&ask, subject, engine).await
+    {
+        session.close().await;
+        return Err(e);
+    }
     let generated = generate(&mut session, &mut ask, (&mut *engine, heads), show).await;
     let (finish, first_token_s) = match generated {
         Ok(done) => done,
@@ -275,7 +387,7 @@ pub async fn answer(
     let tokens_per_second = rate(ask.answer().len(), total_s, first_token_s);
     let checked = collect(&mut session, &ask, assurance, engine, blocks).await;
     session.close().await;
-    let (bundle, verdict) = checked?;
+    let (bundle, verdict, cost) = checked?;
     Ok(Answer {
         text: ask.text_so_far().map_err(NetworkError::Client)?,
         finish,
@@ -283,6 +395,7 @@ pub async fn answer(
         verdict,
         first_token_s,
         tokens_per_second,
+        checked: cost,
         private: None,
     })
 }
@@ -315,7 +428,7 @@ async fn generate(
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { start, rows } => {
-                    session.send(0, &Message::Rows { start, rows }).await?;
+                    session.send_rows(start, rows).await?;
                 }
                 Effect::Text(text) => {
                     if !show(&text) {
@@ -333,6 +446,11 @@ async fn generate(
         }
         match session.receive(last).await? {
             Message::Rows { start, rows } => {
+                if session.is_caught(&rows).await? {
+                    // Which hop it was is settled by what they sign; no further token is shown.
+                    let first = first_token_s.unwrap_or_else(|| started.elapsed().as_secs_f64());
+                    return Ok((Finish::Stop, first));
+                }
                 effects = match ask.on_row(start, rows)? {
                     Step::Go(effects) => effects,
                     Step::Sample(row) => {
@@ -359,7 +477,7 @@ async fn collect(
     assurance: Assurance,
     engine: &mut Engine,
     blocks: &mut BlockSource<'_>,
-) -> Result<(Bundle, Verdict), NetworkError> {
+) -> Result<(Bundle, Verdict, Option<CheckCost>), NetworkError> {
     let n = session.route.hops.len();
     for i in 0..n {
         session.send(i, &Message::Finish).await?;
@@ -378,8 +496,23 @@ async fn collect(
         }
     }
     let route = session.route.clone();
-    let hops = signed.into_iter().flatten().collect();
-    let mut evidence = Evidence::new(ask, &route, assurance, hops, rows)?;
+    let hops: Vec<SignedHop> = signed.into_iter().flatten().collect();
+    // Every hop has signed, after all its sums.
+    let checked = match session.checking.take() {
+        Some(checking) => Some(checking.end().await?),
+        None => None,
+    };
+    let mut evidence = match checked {
+        Some((checker, _)) if checker.violation().is_some() => {
+            return Err(blame(&hops, checker).into());
+        }
+        _ => Evidence::new(ask, &route, assurance, hops, rows)?,
+    };
+    let mut cost = None;
+    if let Some((checker, spent)) = checked {
+        evidence.checked(checker)?;
+        cost = Some(spent);
+    }
     for (hop, layer, positions) in evidence.challenges() {
         session
             .send(hop, &Message::Challenge { layer, positions })
@@ -390,7 +523,12 @@ async fn collect(
         }
     }
     let verdict = evidence.verify(blocks, engine)?;
-    if matches!(assurance, Assurance::Spot(_)) && verdict.level < Level::Spot {
+    let least = match assurance {
+        Assurance::Receipt => Level::Receipt,
+        Assurance::Spot(_) => Level::Spot,
+        Assurance::Checked => Level::Checked,
+    };
+    if verdict.level < least {
         return Err(NetworkError::Assurance {
             asked: assurance.name(),
             obtained: verdict.level,
@@ -399,5 +537,9 @@ async fn collect(
     let identity = session.fleet.identity();
     let namespace = nesa_net::Namespace::new(nesa_proof::statement::SIGN_NAMESPACE);
     let sign = |digest: &[u8]| identity.sign(namespace, digest);
-    Ok((evidence.bundle(session.fleet.client(), &sign), verdict))
+    Ok((
+        evidence.bundle(session.fleet.client(), &sign),
+        verdict,
+        cost,
+    ))
 }

@@ -17,6 +17,14 @@ pub fn seconds() -> Option<f64> {
     Some(ns as f64 / 1e9)
 }
 
+/// CPU seconds of the calling thread, or `None` where the system does not tell.
+#[must_use]
+pub fn thread_seconds() -> Option<f64> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let ns: u64 = text.split_whitespace().next()?.parse().ok()?;
+    Some(ns as f64 / 1e9)
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::seconds;

@@ -14,7 +14,8 @@ use nesa_privacy::shares::Scheme;
 use nesa_storage::{Home, ModelDir};
 
 use super::answer::{Answer, Compute, answer, random};
-use super::fleet::Fleet;
+use super::checking::{self, Subjects};
+use super::fleet::{Fleet, split};
 use super::heads::Heads;
 use super::private::{self, PrivateModel};
 use super::{NetworkError, deploy, sealing};
@@ -29,6 +30,7 @@ pub struct Prepared {
     pub way: Way,
     common: Arc<Common>,
     packed: Mutex<Vec<Option<Arc<Shard>>>>,
+    subjects: Subjects,
     /// Computes the logits of several answers at once, where answers run side by side.
     pub heads: Option<Heads>,
 }
@@ -140,6 +142,7 @@ pub fn prepare_with(
         way: Way::Hops(tier),
         common,
         packed: Mutex::new(vec![None; layers]),
+        subjects: Subjects::default(),
         heads: None,
     })
 }
@@ -200,7 +203,7 @@ impl Prepared {
         q: &Question,
         show: &mut (dyn FnMut(&str) -> bool + Send),
     ) -> Result<Answer, NetworkError> {
-        let request = Request {
+        let mut request = Request {
             prompt: self.client.prompt(&q.messages)?,
             sampling: q.sampling,
             max_tokens: q.max_tokens,
@@ -212,12 +215,21 @@ impl Prepared {
             }
             Way::Hops(tier) => tier.clone(),
         };
+        let subject = match q.assurance {
+            Assurance::Checked => Some(self.subjects.of(&self.served)?),
+            _ => None,
+        };
+        if let Some(subject) = &subject {
+            let ranges = split(subject.shape().layers, fleet.nodes.len());
+            request.chunk = CHUNK.min(checking::rows_max(subject, &ranges)?);
+        }
         let ask = Ask::new(Arc::clone(&self.client), tier, request)?;
         let mut blocks = |i| self.block(i);
         let compute = Compute {
             engine,
             heads: self.heads.as_ref(),
             blocks: &mut blocks,
+            subject,
         };
         answer(fleet, ask, self.root(), q.assurance, compute, show).await
     }

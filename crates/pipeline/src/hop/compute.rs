@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use nesa_codec::Digest;
-use nesa_model::engine::Span;
+use nesa_model::engine::{BlockSums, Span};
 use nesa_model::{Engine, ModelError, Shard};
+use nesa_proof::checked::Packer;
 
 use super::{Effect, Hop, Session};
 use crate::fault::Fault;
@@ -16,6 +17,8 @@ struct Part {
     session: Session,
     start: u32,
     rows: usize,
+    /// The sums of the flight, where the client asked for them.
+    sums: Option<Packer>,
 }
 
 impl Hop {
@@ -76,6 +79,12 @@ impl Hop {
                     message,
                 }
             });
+            // After the rows: nobody waits for them.
+            let frames = p.sums.map(Packer::finish).into_iter().flatten();
+            effects.extend(frames.map(|sums| Effect::Client {
+                session: p.id,
+                message: Message::Sums(sums),
+            }));
             if !p.session.queue.is_empty() {
                 self.turn.push_back(p.id);
             }
@@ -111,6 +120,7 @@ impl Hop {
             x.extend_from_slice(&rows);
             parts.push(Part {
                 id,
+                sums: session.sums_rows_max.map(|_| Packer::new(start)),
                 session,
                 start,
                 rows: n,
@@ -155,6 +165,7 @@ fn run(
     fault: Option<Fault>,
 ) -> Result<(), ModelError> {
     let dim = shard.shape().dim;
+    let mut kept = (parts.iter().any(|p| p.sums.is_some())).then(BlockSums::default);
     for i in 0..shard.layers().len() {
         let mut first = 0;
         for p in parts.iter_mut() {
@@ -164,12 +175,40 @@ fn run(
             first += p.rows;
         }
         if fault == Some(Fault::SkipLayer) && i == 0 {
+            // The sums of a layer on other rows are all that such a liar has to show.
+            if let Some(kept) = &mut kept {
+                let mut other = x.to_vec();
+                engine.block_kept(shard, i, &mut other, &mut spans(parts), Some(kept))?;
+                pack(parts, kept, x.len() / dim, fault);
+            }
             continue;
         }
-        engine.block(shard, i, x, &mut spans(parts))?;
+        engine.block_kept(shard, i, x, &mut spans(parts), kept.as_mut())?;
+        if let Some(kept) = &mut kept {
+            pack(parts, kept, x.len() / dim, fault);
+        }
     }
     Engine::finish(&mut spans(parts));
     Ok(())
+}
+
+/// Hands the sums of one block, of `n` rows in all, to the parts that want them.
+fn pack(parts: &mut [Part], kept: &mut BlockSums, n: usize, fault: Option<Fault>) {
+    for sums in &mut kept.0 {
+        if fault == Some(Fault::FlipSum)
+            && let Some(sum) = sums.last_mut()
+        {
+            *sum ^= 1;
+        }
+        let mut rows = sums.chunks_exact((sums.len() / n.max(1)).max(1));
+        for p in parts.iter_mut() {
+            let own = rows.by_ref().take(p.rows);
+            match &mut p.sums {
+                Some(packer) => own.for_each(|row| packer.push(row)),
+                None => own.for_each(drop),
+            }
+        }
+    }
 }
 
 fn spans(parts: &mut [Part]) -> Vec<Span<'_>> {

@@ -23,6 +23,8 @@ pub(super) struct Session {
     pub(super) used_ms: u64,
     pub(super) bytes: usize,
     pub(super) signed: Option<(SignedHop, Committed)>,
+    /// Most rows of a flight, where the client asked for the sums of all products.
+    pub(super) sums_rows_max: Option<usize>,
     /// Positions by which a lying node rotates too far.
     shift: usize,
 }
@@ -51,6 +53,7 @@ impl Session {
             used_ms: now_ms,
             bytes,
             signed: None,
+            sums_rows_max: None,
             shift,
         }
     }

@@ -101,6 +101,7 @@ pub(in crate::net) async fn answer(
         },
         first_token_s,
         tokens_per_second: rate(ask.answer().len(), shown.done_s, first_token_s),
+        checked: None,
         private: Some(cost::of(&ask, private, cpu_s, fleet, convicted)),
     })
 }
