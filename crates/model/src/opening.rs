@@ -88,7 +88,13 @@ impl LinearTile {
         let tiles = rows.div_ceil(TILE_ROWS);
         let leads = linear == *root
             && sized
-            && merkle::verify(&self.tiles, tiles, index, &self.digest(first, cols), &self.path);
+            && merkle::verify(
+                &self.tiles,
+                tiles,
+                index,
+                &self.digest(first, cols),
+                &self.path,
+            );
         if !leads || !ranged {
             return None;
         }

@@ -16,6 +16,7 @@
 pub mod bundle;
 pub mod challenge;
 pub mod checked;
+pub mod dispute;
 pub mod holding;
 pub mod opening;
 pub mod share;

@@ -22,6 +22,9 @@ pub enum Level {
     /// Every linear operation checked, and everything else computed, by the client while it asked. A
     /// receipt alone never re-establishes this level.
     Checked,
+    /// A dispute about it, if one was opened, ended at one step that a third party executed. No receipt
+    /// alone re-establishes it either: [`crate::dispute`] does.
+    Refereed,
 }
 
 impl std::fmt::Display for Level {
@@ -30,6 +33,7 @@ impl std::fmt::Display for Level {
             Self::Receipt => "receipt",
             Self::Spot => "spot",
             Self::Checked => "checked",
+            Self::Refereed => "refereed",
         })
     }
 }
