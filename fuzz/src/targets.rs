@@ -2,6 +2,7 @@
 
 mod bundle;
 mod checkpoint;
+mod decision;
 mod deploy;
 mod discovery;
 mod frame;
@@ -19,6 +20,7 @@ pub(crate) const TARGETS: &[Target] = &[
     safetensors::TARGET,
     npz::TARGET,
     checkpoint::TARGET,
+    decision::TARGET,
     tokenizer::TARGET,
     template::TARGET,
     wire::TARGET,

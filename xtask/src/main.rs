@@ -10,6 +10,7 @@
 //! cargo xtask bench hss [--json]       `hss` against `open`, over slow links, and against running the model at home
 //! cargo xtask bench mpc [--json]       `hss` against SecretFlow SPU, per token and per embedding
 //! cargo xtask check big [--json]       1.1 B parameters over nodes that cannot hold them
+//! cargo xtask check decisions [--json]    boosted trees and perceptrons against their own libraries
 //! cargo xtask check hosts [--json]     nodes in two network namespaces (needs root)
 //! cargo xtask check hss [--json]       the same tokens as `open`, real nodes that lie or die
 //! cargo xtask leakage [--check | --full HOME]    what every attack gets from every tier, into LEAKAGE.md
@@ -22,6 +23,7 @@ mod bench_hops;
 mod bench_hss;
 mod bench_mpc;
 mod check_big;
+mod check_decisions;
 mod check_hosts;
 mod check_hss;
 mod demo;
@@ -54,12 +56,15 @@ fn main() -> Result<()> {
         ["bench", "hss", options @ ..] => bench_hss::run(options),
         ["bench", "mpc", options @ ..] => bench_mpc::run(options),
         ["check", "big", options @ ..] => check_big::run(options.contains(&"--json")),
+        ["check", "decisions", options @ ..] => {
+            check_decisions::run(options.contains(&"--json"))
+        }
         ["check", "hosts", options @ ..] => check_hosts::run(options.contains(&"--json")),
         ["check", "hss", options @ ..] => check_hss::run(options.contains(&"--json")),
         ["leakage", options @ ..] => leakage::run(options),
         ["demo"] => demo::run(),
         _ => bail!(
-            "usage: cargo xtask test | tidy | fuzz N | demo | leakage | bench engine|ee|hops|hss|mpc | check big|hosts|hss"
+            "usage: cargo xtask test | tidy | fuzz N | demo | leakage | bench engine|ee|hops|hss|mpc | check big|decisions|hosts|hss"
         ),
     }
 }

@@ -221,8 +221,9 @@ fn split(feature: u32, threshold: f64, kind: u32, sets: &[Vec<u32>]) -> Result<(
         2 => (side, false),
         _ => return Err(FORMAT.malformed("decision type of a split")),
     };
-    let order = key::order(threshold.to_bits()).filter(|k| k.abs() < key::ORDER_MAX);
-    let order = order.ok_or_else(|| FORMAT.malformed("a threshold is not finite"))?;
+    // Infinity is a threshold too: it parts missing values from all others.
+    let order = key::order(threshold.to_bits());
+    let order = order.ok_or_else(|| FORMAT.malformed("a threshold is no number"))?;
     // `x <= t` is `x < ` the double after `t`.
     Ok((view, Test::Below(order + 1)))
 }

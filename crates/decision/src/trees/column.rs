@@ -22,7 +22,8 @@ pub enum Missing {
 /// What a column compares.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// The rank is the number of cuts at or below the feature's order. Strictly increasing, at least one.
+    /// The rank is the number of cuts at or below the feature's order. Strictly increasing, at least one;
+    /// the largest possible is one above the order of infinity, which only a missing value passes.
     Cuts(Vec<i64>),
     /// Rank 0 for a category in the set, given as bits of words, else 1. At least one word, the last not 0.
     Set(Vec<u32>),
@@ -56,7 +57,7 @@ impl Column {
     ) -> Result<Self, DecisionError> {
         let ok = match &rule {
             Rule::Cuts(cuts) => {
-                let inside = |c: &i64| (-ORDER_MAX..=ORDER_MAX).contains(c);
+                let inside = |c: &i64| (-ORDER_MAX..=ORDER_MAX + 1).contains(c);
                 (1..=limits::CUTS).contains(&cuts.len())
                     && cuts.iter().all(inside)
                     && cuts.windows(2).all(|p| p[0] < p[1])
