@@ -5,6 +5,7 @@
 //! cargo xtask tidy    the laws of the workspace alone
 //! cargo xtask fuzz N  N inputs for every decoder
 //! cargo xtask bench engine [--json]    this engine and llama.cpp in turn, on one thread, in CPU time
+//! cargo xtask bench checked [--json]   what checking every product costs, against an unchecked answer under `ee`
 //! cargo xtask bench ee [--json]        tokens per CPU-second under `ee` over `open`; sealing; rotation
 //! cargo xtask bench hops [--json]      three nodes against one process; 8 sessions against one
 //! cargo xtask bench hss [--json]       `hss` against `open`, over slow links, and against running the model at home
@@ -17,6 +18,7 @@
 //! cargo xtask demo    a real model through real node processes, then its receipt verified
 //! ```
 
+mod bench_checked;
 mod bench_ee;
 mod bench_engine;
 mod bench_hops;
@@ -51,6 +53,7 @@ fn main() -> Result<()> {
         ["tidy"] => cargo(&["test", "--quiet", "--package", "xtask"]),
         ["fuzz", runs] => fuzz(runs),
         ["bench", "engine", options @ ..] => bench_engine::run(options),
+        ["bench", "checked", options @ ..] => bench_checked::run(options.contains(&"--json")),
         ["bench", "ee", options @ ..] => bench_ee::run(options.contains(&"--json")),
         ["bench", "hops", options @ ..] => bench_hops::run(options.contains(&"--json")),
         ["bench", "hss", options @ ..] => bench_hss::run(options),
@@ -64,7 +67,7 @@ fn main() -> Result<()> {
         ["leakage", options @ ..] => leakage::run(options),
         ["demo"] => demo::run(),
         _ => bail!(
-            "usage: cargo xtask test | tidy | fuzz N | demo | leakage | bench engine|ee|hops|hss|mpc | check big|decisions|hosts|hss"
+            "usage: cargo xtask test | tidy | fuzz N | demo | leakage | bench engine|checked|ee|hops|hss|mpc | check big|decisions|hosts|hss"
         ),
     }
 }

@@ -438,6 +438,9 @@ impl Network {
             openings.push(self.open_cells(talk, engine, challenge)?);
         }
         let mut evidence = Evidence::new(&talk.ask, &talk.route, assurance, hops, rows)?;
+        if let Some(checker) = talk.checker.take() {
+            evidence.checked(checker)?;
+        }
         openings.into_iter().for_each(|o| evidence.opened(o));
         let verdict = evidence.verify(&mut |i| served.block(i), engine)?;
         let sign = signer(self.client.clone());

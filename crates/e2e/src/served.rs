@@ -7,9 +7,11 @@ use std::sync::Arc;
 use nesa_checkpoint::{ChatTemplate, Tokenizer};
 use nesa_client::{ClientModel, Tier};
 use nesa_codec::{Digest, Encode};
+use nesa_kernels::Level;
 use nesa_model::block::Common;
 use nesa_model::{Block, Manifest, PartId, Shape, Shard, Vocabulary, testing};
 use nesa_privacy::{DeploymentKey, Kept, RowKey, Sink, StoreError, seal};
+use nesa_proof::checked::Subject;
 use nesa_storage::ModelDir;
 
 use crate::Result;
@@ -195,6 +197,19 @@ impl Served {
     #[must_use]
     pub fn shape(&self) -> &Shape {
         &self.manifest.shape
+    }
+
+    /// What a client keeps to check every product of the served model.
+    ///
+    /// # Errors
+    /// [`crate::Error::Model`].
+    pub fn subject(&self) -> Result<Arc<Subject>> {
+        let common = Arc::clone(&self.common);
+        let mut subject = Subject::new(&[3; 32], self.shape().clone(), common);
+        for block in &self.blocks {
+            subject.push(Level::detect(), block)?;
+        }
+        Ok(Arc::new(subject))
     }
 
     /// Root of the model that the nodes serve.

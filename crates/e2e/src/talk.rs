@@ -1,10 +1,13 @@
 //! One answer as the client sees it, from the first `Open` to the last signature.
 
+use std::sync::Arc;
+
 use nesa_client::{Ask, Effect, Finish, Request, Route};
 use nesa_codec::Digest;
 use nesa_model::Engine;
 use nesa_model::testing::Noise;
 use nesa_pipeline::Message;
+use nesa_proof::checked::{Checker, Subject};
 use nesa_proof::{LayerOpening, SignedHop};
 
 use crate::{Error, Result, Served};
@@ -22,6 +25,10 @@ pub struct Talk {
     pub signed: Vec<Option<SignedHop>>,
     /// Digests of the rows that the last hop put out.
     pub output_rows: Vec<Digest>,
+    /// Checks every product while the answer runs, where that was asked for.
+    pub checker: Option<Checker>,
+    /// Hops that were asked for their sums and have not said so.
+    asked: Option<usize>,
     /// Cells opened and not yet taken.
     pub opened: Vec<LayerOpening>,
     /// The hop that is being opened; all are when this is `None`.
@@ -46,11 +53,7 @@ impl Talk {
         hops: Vec<([u8; 32], String, u32, u32)>,
         noise: &mut Noise,
     ) -> Result<Self> {
-        let ask = Ask::new(
-            std::sync::Arc::clone(&served.client),
-            served.tier.clone(),
-            request,
-        )?;
+        let ask = Ask::new(Arc::clone(&served.client), served.tier.clone(), request)?;
         let last = hops.len() - 1;
         Ok(Self {
             ask,
@@ -64,6 +67,8 @@ impl Talk {
             },
             text: String::new(),
             output_rows: Vec::new(),
+            checker: None,
+            asked: None,
             opened: Vec::new(),
             opening: Some(last),
             refused: None,
@@ -97,17 +102,34 @@ impl Talk {
     ) -> Result<Vec<(usize, Message)>> {
         let last = self.route.hops.len() - 1;
         match message {
+            Message::Ready
+                if self.opening == Some(hop)
+                    && self.checker.is_some()
+                    && self.asked != Some(hop) =>
+            {
+                self.asked = Some(hop);
+                Ok(vec![(hop, Message::Check)])
+            }
+            Message::Sums(sums) => {
+                let checker = self.checker.as_mut().ok_or(Error::OutOfTurn(hop))?;
+                checker.sums(hop, sums);
+                checker.advance(engine)?;
+                Ok(Vec::new())
+            }
             Message::Ready if self.opening == Some(hop) => {
                 self.opening = hop.checked_sub(1);
                 if hop == 0 {
                     let effects = self.ask.start()?;
-                    return Ok(self.act(effects));
+                    return self.act(effects);
                 }
                 Ok(Vec::new())
             }
             Message::Rows { start, rows } if hop == last => {
+                if let Some(checker) = &mut self.checker {
+                    checker.returned(rows.clone());
+                }
                 let effects = self.ask.on_rows(engine, start, rows)?;
-                Ok(self.act(effects))
+                self.act(effects)
             }
             Message::Signed {
                 hop: statement,
@@ -131,17 +153,32 @@ impl Talk {
         }
     }
 
-    fn act(&mut self, effects: Vec<Effect>) -> Vec<(usize, Message)> {
+    fn act(&mut self, effects: Vec<Effect>) -> Result<Vec<(usize, Message)>> {
         let mut out = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Send { start, rows } => out.push((0, Message::Rows { start, rows })),
+                Effect::Send { start, rows } => {
+                    if let Some(checker) = &mut self.checker {
+                        checker.sent(start, rows.clone())?;
+                    }
+                    out.push((0, Message::Rows { start, rows }));
+                }
                 Effect::Text(text) => self.text.push_str(&text),
                 Effect::Done(_) => {
                     out.extend((0..self.route.hops.len()).map(|i| (i, Message::Finish)));
                 }
             }
         }
-        out
+        Ok(out)
+    }
+
+    /// Has every product of this answer checked with the keys `subject`.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the keys are another model's.
+    pub fn check(&mut self, subject: Arc<Subject>) -> Result<()> {
+        let hops: Vec<_> = self.route.hops.iter().map(|h| h.2..h.3).collect();
+        self.checker = Some(Checker::new(subject, &hops, self.ask.capacity())?);
+        Ok(())
     }
 }
