@@ -261,5 +261,15 @@ fn replay(
     .map_err(|e| PcsError::Refused(e.to_string()))
 }
 
+/// Whether the union of all error terms of an opening stays below `2^-bits`.
+#[cfg(test)]
+pub(crate) fn opening_keeps(num_vars: usize, bits: u32) -> bool {
+    let scheme = scheme(num_vars).unwrap();
+    let protocol = protocol(num_vars);
+    PrescribedPointPcs::<E, Challenger>::prescribed_security(&scheme, &protocol)
+        .filter(|s| s.log2_max_candidates == 0.0)
+        .is_some_and(|s| s.error().bits() >= bits.into())
+}
+
 #[cfg(test)]
 mod tests;

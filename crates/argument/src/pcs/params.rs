@@ -23,7 +23,7 @@ pub(super) const GRIND_BITS: usize = 18;
 /// `log2` of the blow-up of the committed codeword.
 pub(super) const LOG_BLOWUP: usize = 1;
 /// `log2` of the blow-up of the folded codewords: more saves queries, less saves time.
-pub(super) const LOG_BLOWUP_LATER: usize = 4;
+pub(super) const LOG_BLOWUP_LATER: usize = 3;
 /// Variables folded at once, first in base field arithmetic.
 pub(super) const FIRST_FOLD: usize = 6;
 /// Variables folded at once later.
