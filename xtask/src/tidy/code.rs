@@ -107,7 +107,15 @@ fn nodes_do_not_name_clients_secrets() {
 fn bytes_from_outside_cannot_panic() {
     let mut wrong = Vec::new();
     for file in crate_files() {
-        let decoder = ["codec", "decision", "proof", "pipeline", "net", "shards", "checkpoint"];
+        let decoder = [
+            "codec",
+            "decision",
+            "proof",
+            "pipeline",
+            "net",
+            "shards",
+            "checkpoint",
+        ];
         if !decoder.contains(&file.krate().unwrap_or("")) {
             continue;
         }
