@@ -3,6 +3,7 @@
 pub mod field;
 pub mod fold;
 pub mod form;
+pub mod inference;
 pub mod layout;
 pub mod lookup;
 pub mod pcs;

@@ -142,7 +142,10 @@ impl Statement<'_> {
         if self.blocks.is_empty() || self.blocks.len() != self.layers.len() {
             return Err("range of blocks");
         }
-        if t == 0 || t > hints::POSITIONS_MAX.min(self.shape.context) || t * self.shape.heads > hints::ROWS_MAX {
+        if t == 0
+            || t > hints::POSITIONS_MAX.min(self.shape.context)
+            || t * self.shape.heads > hints::ROWS_MAX
+        {
             return Err("number of positions");
         }
         if self.input.len() != t * dim || self.output.len() != t * dim {
@@ -172,4 +175,14 @@ impl Statement<'_> {
         let h = h.digest(&rows(self.input)).digest(&rows(self.output));
         t.absorb_bytes(&h.finish().0);
     }
+}
+
+/// Values that a proof of `blocks` over `positions` positions commits to.
+///
+/// # Errors
+/// [`Refusal`] for blocks without a circuit.
+pub fn size(shape: &Shape, blocks: &[Block], positions: usize) -> Result<usize, Refusal> {
+    let width = plan::divisor_bits(shape, blocks);
+    let plan = plan::Plan::new(shape, blocks, positions, width, EXP_LOG_MAX)?;
+    Ok(plan.layout.cells())
 }

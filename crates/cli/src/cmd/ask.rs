@@ -4,12 +4,12 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use nesa_checkpoint::Message;
-use nesa_client::Finish;
+use nesa_client::{Assurance, Finish};
 use nesa_proof::SignedHop;
 use serde_json::{Value, json};
 
 use super::network::{self, Asking};
-use super::private;
+use super::{private, prove};
 use crate::net::answer::Answer;
 use crate::net::fleet::{Fleet, Node};
 use crate::net::setup::{self, Prepared, Question};
@@ -36,7 +36,13 @@ pub(crate) struct Ask {
 /// Runs `nesa ask`.
 pub(crate) fn run(what: &Ask, context: &Context) -> Result<(), Failure> {
     let a = &what.asking;
-    let (assurance, sampling) = (a.assurance()?, a.sampling()?);
+    // A proof comes after the answer; until then its cells are spot-checked.
+    let proved = a.assurance == "proof";
+    let assurance: Assurance = match proved {
+        true => "spot".parse().map_err(Failure::usage)?,
+        false => a.assurance()?,
+    };
+    let sampling = a.sampling()?;
     let mut messages = Vec::new();
     messages.extend(a.system.as_ref().map(|s| Message::new("system", s)));
     messages.push(Message::new("user", question(&what.question)?));
@@ -60,7 +66,14 @@ pub(crate) fn run(what: &Ask, context: &Context) -> Result<(), Failure> {
         network.stop().await;
         let answer = done?;
         let path = setup::write_receipt(&context.home, &answer, what.receipt.as_deref())?;
-        let value = report(&answer, &prepared, &fleet, &path.display().to_string());
+        let mut value = report(&answer, &prepared, &fleet, &path.display().to_string());
+        if proved {
+            let inference = prove::inference_of(&answer.bundle);
+            let out = path.with_extension("nesaproof");
+            value["proof"] = prove::prove(context, &model, inference, &out, prove::CELLS_LOG)?
+                .checked(context, &model, &out)?;
+            value["assurance"] = json!("proof");
+        }
         if context.out.is_json() {
             context.out.result(&value, String::new);
         } else {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nesa_argument::inference::InferenceProof;
 use nesa_client::Privacy;
 use nesa_codec::Decode;
 use nesa_model::Engine;
@@ -25,8 +26,11 @@ const VIOLATED: u8 = 4;
                   prompt and answer to the rows, need the model here (and, under ee, the key)."
 )]
 pub(crate) struct Verify {
-    /// A receipt bundle, or evidence of a wrong answer
+    /// A receipt bundle, a proof, or evidence of a wrong answer
     bundle: PathBuf,
+    /// The model that a proof must be about [default: whichever model here has its root]
+    #[arg(long, short, value_name = "NAME")]
+    model: Option<String>,
 }
 
 /// Runs `nesa verify`.
@@ -40,6 +44,9 @@ pub(crate) fn run(what: &Verify, context: &Context) -> Result<(), Failure> {
                 context.home.root().join("receipts").display()
             ))
         })?;
+    if let Ok(proof) = InferenceProof::from_bytes(&bytes) {
+        return super::prove::verify(&proof, what.model.as_deref(), context);
+    }
     if let Ok(evidence) = WrongAnswer::from_bytes(&bytes) {
         return convicts(&evidence, context);
     }

@@ -1,0 +1,272 @@
+//! Tokens in, tokens out: ranges of blocks chained from the embedding to the sampler.
+//!
+//! ```text
+//! tokens ─embed─► rows ─range proof─► rows ─range proof─► rows ─head, sampler─► tokens
+//! ```
+//!
+//! The rows between ranges travel in the clear. The verifier embeds the tokens and samples the answer itself, so what a
+//! proof convinces of is the whole way from the prompt to the answer, for a verifier that holds the model.
+
+use nesa_codec::{Decode, DecodeError, Digest, Encode, Reader, Writer};
+use nesa_model::block::{Block, Common};
+use nesa_model::engine::PackedHead;
+use nesa_model::manifest::Manifest;
+use nesa_model::spec::{limits, spec_digest};
+use nesa_model::{Engine, ModelError, Sampler, Sampling, Vocabulary};
+
+use crate::transformer::hints::POSITIONS_MAX;
+use crate::transformer::{RangeProof, Rejection, Statement, verify};
+
+/// Most bytes of an encoded proof.
+pub const PROOF_BYTES_MAX: usize = 64 << 20;
+
+const MAGIC: &[u8; 8] = b"nesaprf1";
+
+/// Most ranges.
+const RANGES_MAX: usize = 512;
+
+/// The public statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inference {
+    /// Root of the model.
+    pub model: Digest,
+    /// Digest of the integer semantics.
+    pub spec: Digest,
+    /// Prompt tokens, or all tokens of an encoder's input.
+    pub prompt: Vec<u32>,
+    /// Answer tokens; none for an encoder.
+    pub answer: Vec<u32>,
+    /// How tokens were chosen.
+    pub sampling: Sampling,
+}
+
+/// One range of blocks.
+#[derive(Debug, Clone)]
+pub struct Range {
+    /// One past its last block; it starts where the one before ends.
+    pub end: u32,
+    /// Rows after it: (positions, dim).
+    pub rows: Vec<i32>,
+    /// That they follow from the rows before.
+    pub proof: RangeProof,
+}
+
+/// A proof that the model gives this answer to this prompt.
+#[derive(Debug, Clone)]
+pub struct InferenceProof {
+    /// What is proved.
+    pub inference: Inference,
+    /// How.
+    pub ranges: Vec<Range>,
+}
+
+/// The model on the verifier's side.
+pub struct Model<'a, X> {
+    /// Its manifest, the root of which the statement names.
+    pub manifest: &'a Manifest,
+    /// Shared tables.
+    pub common: &'a Common,
+    /// Embedding and head.
+    pub vocabulary: &'a Vocabulary,
+    /// Verified blocks, by index.
+    pub block: &'a mut dyn FnMut(u32) -> Result<Block, X>,
+}
+
+impl<X> std::fmt::Debug for Model<'_, X> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model")
+            .field("name", &self.manifest.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a proof of an inference was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum InferenceError<X: std::error::Error + 'static> {
+    /// The statement is about another model or semantics.
+    #[error("the proof is about another {0}")]
+    Other(&'static str),
+    /// The statement is malformed.
+    #[error("the proof's {0} is malformed")]
+    Malformed(&'static str),
+    /// The ranges do not cover all blocks once.
+    #[error("the ranges of blocks do not join: {0}")]
+    Ranges(u32),
+    /// A range's proof does not hold.
+    #[error("blocks {first}..{end}: {error}")]
+    Range {
+        /// First block.
+        first: u32,
+        /// One past the last block.
+        end: u32,
+        /// Why.
+        error: Rejection,
+    },
+    /// A token is not what the rows give.
+    #[error("token {0} of the answer is not what the model's rows give")]
+    Token(usize),
+    /// The tokens do not fit the model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A block could not be read.
+    #[error("a block of the model: {0}")]
+    Block(X),
+}
+
+impl Inference {
+    /// The tokens that were fed to the model: the last one of an answer was not.
+    #[must_use]
+    pub fn fed(&self) -> Vec<u32> {
+        let mut fed = self.prompt.clone();
+        fed.extend(self.answer.iter().take(self.answer.len().saturating_sub(1)));
+        fed
+    }
+}
+
+impl InferenceProof {
+    /// Rows after the last block: (positions, dim).
+    #[must_use]
+    pub fn rows(&self) -> &[i32] {
+        self.ranges.last().map_or(&[], |r| &r.rows)
+    }
+
+    /// Accepts exactly if the model answers the prompt as stated (see [`crate::transformer::verify`]).
+    ///
+    /// # Errors
+    /// [`InferenceError`].
+    pub fn verify<X: std::error::Error + 'static>(
+        &self,
+        model: &mut Model<'_, X>,
+        engine: &mut Engine,
+    ) -> Result<(), InferenceError<X>> {
+        let (i, shape) = (&self.inference, &model.manifest.shape);
+        let root = model.manifest.root();
+        if i.model != root {
+            return Err(InferenceError::Other("model"));
+        }
+        if i.spec != spec_digest() {
+            return Err(InferenceError::Other("version of the integer semantics"));
+        }
+        if i.prompt.is_empty() || (!i.answer.is_empty() && model.vocabulary.head.is_none()) {
+            return Err(InferenceError::Malformed("tokens"));
+        }
+        let mut rows = model.vocabulary.embed(shape, &i.fed(), 0)?;
+        let mut first = 0;
+        for range in &self.ranges {
+            if range.end <= first || range.end as usize > shape.layers {
+                return Err(InferenceError::Ranges(range.end));
+            }
+            let layers = first..range.end;
+            let read = layers
+                .clone()
+                .map(|l| (model.block)(l).map_err(InferenceError::Block));
+            let blocks = read.collect::<Result<Vec<_>, _>>()?;
+            let statement = Statement {
+                shape,
+                common: model.common,
+                blocks: &blocks,
+                model: &root,
+                layers: &layers,
+                input: &rows,
+                output: &range.rows,
+            };
+            verify(&statement, &range.proof).map_err(|error| InferenceError::Range {
+                first,
+                end: range.end,
+                error,
+            })?;
+            rows.clone_from(&range.rows);
+            first = range.end;
+        }
+        if first as usize != shape.layers {
+            return Err(InferenceError::Ranges(first));
+        }
+        self.sample(model, engine)
+    }
+
+    /// The answer is what sampling from the last rows gives.
+    fn sample<X: std::error::Error + 'static>(
+        &self,
+        model: &Model<'_, X>,
+        engine: &mut Engine,
+    ) -> Result<(), InferenceError<X>> {
+        let i = &self.inference;
+        if i.answer.is_empty() {
+            return Ok(());
+        }
+        let head = PackedHead::new(model.vocabulary)?.ok_or(InferenceError::Malformed("answer"))?;
+        let rows = self.rows().chunks_exact(model.manifest.shape.dim);
+        let mut sampler = Sampler::new(i.sampling);
+        for (k, (row, &token)) in rows.skip(i.prompt.len() - 1).zip(&i.answer).enumerate() {
+            if sampler.next(&engine.logits(&head, row)) != token {
+                return Err(InferenceError::Token(k));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tokens(w: &mut Writer, t: &[u32]) {
+    w.len(t.len());
+    t.iter().for_each(|v| w.u32(*v));
+}
+
+fn read_tokens(r: &mut Reader<'_>) -> Result<Vec<u32>, DecodeError> {
+    let n = r.len(POSITIONS_MAX)?;
+    let raw = r.raw(n * 4)?;
+    Ok(raw
+        .chunks_exact(4)
+        .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect())
+}
+
+impl Encode for InferenceProof {
+    fn encode(&self, w: &mut Writer) {
+        let i = &self.inference;
+        w.raw(MAGIC);
+        w.digest(&i.model);
+        w.digest(&i.spec);
+        tokens(w, &i.prompt);
+        tokens(w, &i.answer);
+        w.u32(i.sampling.temperature_milli);
+        w.u32(i.sampling.top_p_milli);
+        w.u32(i.sampling.top_k);
+        w.u64(i.sampling.seed);
+        w.len(self.ranges.len());
+        for range in &self.ranges {
+            w.u32(range.end);
+            w.i32s(&range.rows);
+            range.proof.encode(w);
+        }
+    }
+}
+
+impl Decode for InferenceProof {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        if r.raw(MAGIC.len())? != MAGIC {
+            return Err(DecodeError::Invalid("not a proof of this version"));
+        }
+        let inference = Inference {
+            model: r.digest()?,
+            spec: r.digest()?,
+            prompt: read_tokens(r)?,
+            answer: read_tokens(r)?,
+            sampling: Sampling {
+                temperature_milli: r.u32()?,
+                top_p_milli: r.u32()?,
+                top_k: r.u32()?,
+                seed: r.u64()?,
+            },
+        };
+        let n = r.len(RANGES_MAX)?;
+        let mut ranges = Vec::new();
+        for _ in 0..n {
+            ranges.push(Range {
+                end: r.u32()?,
+                rows: r.i32s(POSITIONS_MAX * limits::DIM)?,
+                proof: RangeProof::decode(r)?,
+            });
+        }
+        Ok(Self { inference, ranges })
+    }
+}
