@@ -4,6 +4,7 @@ mod bundle;
 mod checkpoint;
 mod decision;
 mod deploy;
+mod dispute;
 mod discovery;
 mod frame;
 mod gguf;
@@ -28,6 +29,7 @@ pub(crate) const TARGETS: &[Target] = &[
     bundle::TARGET,
     share::TARGET,
     wrong::TARGET,
+    dispute::TARGET,
     frame::TARGET,
     discovery::TARGET,
 ];
