@@ -11,7 +11,6 @@ use nesa_codec::Digest;
 use nesa_model::spec::RESIDUAL_MAX;
 use nesa_model::{KvCache, Shard};
 use nesa_proof::Trace;
-use nesa_proof::checked::flight_rows_max;
 
 use crate::fault::Fault;
 use crate::wire::{FLIGHT_ROWS_MAX, Message, Next, Open, Refusal, RefusalCode};
@@ -438,15 +437,7 @@ impl Hop {
                 Ok(Vec::new())
             }
             Message::Check if is_client => {
-                if s.expected() > 0 || s.signed.is_some() {
-                    return Err(protocol("sums are asked for before any rows"));
-                }
-                let layers = s.shard.layers().len();
-                let most = flight_rows_max(s.shard.shape(), layers).ok_or_else(|| {
-                    let text = "a row has too many sums here; use more nodes";
-                    Refusal::new(RefusalCode::TooLarge, text)
-                })?;
-                s.sums_rows_max = Some(most);
+                s.stream_sums()?;
                 Ok(vec![Effect::Client {
                     session: *id,
                     message: Message::Ready,

@@ -14,8 +14,12 @@
 
 mod keys;
 mod machine;
+mod subject;
 mod sums;
+mod wrong;
 
 pub use keys::Keys;
-pub use machine::{Checker, Subject, Wrong};
+pub use machine::Checker;
+pub use subject::Subject;
 pub use sums::{Malformed, Packer, Sums, flight_rows_max, pack, unpack};
+pub use wrong::Wrong;

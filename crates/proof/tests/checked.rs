@@ -118,7 +118,7 @@ impl Hop {
         engine: &mut Engine,
         flight: usize,
         start: usize,
-        rows: &mut Vec<i32>,
+        rows: &mut [i32],
     ) -> Vec<Sums> {
         let dim = self.shard.shape().dim;
         let n = rows.len() / dim;
@@ -137,7 +137,7 @@ impl Hop {
                     rows[at] += by;
                 }
                 Some(Act::Skip) if i == 0 && self.layers.len() > 1 => {
-                    let mut again = rows.clone();
+                    let mut again = rows.to_vec();
                     let span = Span {
                         cache: &mut self.cache,
                         rows: n,
@@ -235,10 +235,13 @@ fn push(packer: &mut Packer, sums: &BlockSums, n: usize) {
     }
 }
 
+/// First position, rows sent, row returned, and sums by hop.
+type Flight = (u32, Vec<i32>, Vec<i32>, Vec<Vec<Sums>>);
+
 /// Everything that a session's hops send, before anybody looks at it.
 #[derive(Clone, PartialEq)]
 struct Said {
-    flights: Vec<(u32, Vec<i32>, Vec<i32>, Vec<Vec<Sums>>)>, // start, rows sent, row returned, sums by hop
+    flights: Vec<Flight>,
     signed: Vec<SignedHop>,
 }
 

@@ -3,6 +3,7 @@
 use nesa_codec::{Digest, merkle};
 use nesa_pipeline::wire::{Next, Refusal, RefusalCode};
 use nesa_pipeline::{Message, Open};
+use nesa_proof::checked::{Packer, Sums, pack, unpack};
 use nesa_proof::opening::Cached;
 use nesa_proof::{HopStatement, LayerOpening};
 
@@ -30,9 +31,25 @@ fn run(bytes: &[u8]) -> String {
     let decoded = Message::decode(*kind, payload);
     if let Ok(m) = &decoded {
         assert_eq!((m.kind(), &m.payload()[..]), (*kind, payload));
+        if let Message::Sums(sums) = m {
+            return read(sums);
+        }
     }
     format!("{kind} {}", outcome(decoded)).replace(|c: char| c.is_ascii_digit(), "")
-        + &"k".repeat(usize::from(*kind % 12))
+        + &"k".repeat(usize::from(*kind % 14))
+}
+
+/// What decodes as units of 130 sums must encode to the same bytes.
+fn read(sums: &Sums) -> String {
+    let (mut rest, mut out, mut again) = (&sums.bytes[..], Vec::new(), Vec::new());
+    while !rest.is_empty() {
+        if let Err(e) = unpack(&mut rest, 130, &mut out) {
+            return e.to_string();
+        }
+    }
+    out.chunks(130).for_each(|unit| pack(unit, &mut again));
+    assert_eq!(again, sums.bytes);
+    "sums".to_owned()
 }
 
 pub(crate) fn statement(first: u32, end: u32) -> HopStatement {
@@ -70,6 +87,15 @@ pub(crate) fn opening() -> LayerOpening {
         rest: vec![Digest([2; 32])],
         paths: [path(), path(), path()],
     }
+}
+
+/// Two units of sums of all widths.
+fn sums() -> Sums {
+    let mut packer = Packer::new(4);
+    let unit: Vec<i64> = (0..130).map(|i| (i - 70) << (i / 4)).collect();
+    packer.push(&unit);
+    packer.push(&unit[..3]);
+    packer.finish().remove(0)
 }
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -112,6 +138,8 @@ fn seeds() -> Vec<Vec<u8>> {
         Message::Opened(Box::new(opening())),
         Message::Close,
         Message::Refused(Refusal::new(RefusalCode::Busy, "later")),
+        Message::Check,
+        Message::Sums(sums()),
     ]
     .iter()
     .map(|m| [vec![m.kind()], m.payload()].concat())

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use nesa_model::{KvCache, Shard};
+use nesa_proof::checked::flight_rows_max;
 use nesa_proof::trace::Committed;
 use nesa_proof::{HopStatement, SignedHop, Trace};
 
 use super::PeerKey;
 use crate::fault::Fault;
-use crate::wire::{Message, Open};
+use crate::wire::{Message, Open, Refusal, RefusalCode};
 
 /// State of one session.
 pub(super) struct Session {
@@ -62,6 +63,23 @@ impl Session {
     pub(super) fn expected(&self) -> usize {
         let dim = self.shard.shape().dim;
         self.trace.positions() + self.queue.iter().map(|(_, r)| r.len() / dim).sum::<usize>()
+    }
+
+    /// Streams the sums of all products from now on.
+    ///
+    /// # Errors
+    /// A refusal after rows came, or where one row has too many sums.
+    pub(super) fn stream_sums(&mut self) -> Result<(), Refusal> {
+        if self.expected() > 0 || self.signed.is_some() {
+            let text = "sums are asked for before any rows";
+            return Err(Refusal::new(RefusalCode::Protocol, text));
+        }
+        let most = flight_rows_max(self.shard.shape(), self.shard.layers().len());
+        self.sums_rows_max = Some(most.ok_or_else(|| {
+            let text = "a row has too many sums here; use more nodes";
+            Refusal::new(RefusalCode::TooLarge, text)
+        })?);
+        Ok(())
     }
 
     /// The cache as committed: what an honest node has, a liar's shifted back.
