@@ -3,13 +3,15 @@
 mod ask;
 mod attack;
 mod chat;
-mod decide;
 pub(crate) mod completions;
+mod decide;
+mod dispute;
 mod doctor;
 mod embed;
 mod model;
 pub(crate) mod network;
 mod private;
+mod prove;
 mod up;
 mod verify;
 
@@ -34,8 +36,12 @@ pub(crate) enum Command {
     Up(up::Up),
     /// Try to read what a node recorded
     Attack(attack::Attack),
-    /// Check a receipt
+    /// Prove that a model gave an answer, for anyone who has the model
+    Prove(prove::Prove),
+    /// Check a receipt, a proof, or evidence of a wrong answer
     Verify(verify::Verify),
+    /// Simulate a dispute between two nodes
+    Dispute(dispute::Dispute),
     /// Get, list, inspect, measure and remove models
     #[command(subcommand)]
     Model(model::Model),
@@ -55,6 +61,8 @@ impl Command {
             Self::Decide(d) => decide::run(&d, context),
             Self::Up(u) => up::run(&u, context),
             Self::Attack(a) => attack::run(&a, context),
+            Self::Prove(p) => prove::run(&p, context),
+            Self::Dispute(d) => dispute::run(&d, context),
             Self::Verify(v) => verify::run(&v, context),
             Self::Model(m) => m.run(context),
             Self::Doctor(d) => doctor::run(&d, context),
