@@ -226,41 +226,30 @@ pub(super) fn round(float: Float, rows: &[Vec<f64>]) -> Result<Mlp> {
             return Err(crate::CompileError::NotFinite("an activation").into());
         }
         if i == last {
-            let fits = |p: i32| {
-                let unit = libm::ldexp(1.0, -p);
-                unit >= least && largest(&y) * SCORE_HEADROOM / unit < f64::from(LOGIT_MAX)
-            };
-            let p = (0..=40).rev().find(|p| fits(*p)).unwrap_or(0);
+            let p = score_places(largest(&y), least);
             places = p as u8;
             let linear = rounded(&l.mat, &x, input, libm::ldexp(1.0, -p), LOGIT_MAX)?;
-            layers.push(Layer {
-                linear,
-                table: None,
-            });
+            let table = None;
+            layers.push(Layer { linear, table });
             break;
         }
         let before = step(largest(&y)).max(least);
         let linear = rounded(&l.mat, &x, input, before, ACT_MAX)?;
-        let (table, after) = match l.function {
-            None => (None, before),
-            Some(f) => {
-                x = y.iter().map(|v| f.apply(f64::from(*v)) as f32).collect();
-                let after = step(largest(&x));
-                let table = f.table(before, after);
-                let table = table.ok_or(crate::CompileError::NotFinite("a table"))?;
-                let known = tables.iter().position(|t| *t == table);
-                let index = known.unwrap_or(tables.len());
-                if known.is_none() {
-                    tables.push(table);
-                }
-                (Some(index as u8), after)
+        (x, input) = (y, before);
+        let mut table = None;
+        if let Some(f) = l.function {
+            x.iter_mut()
+                .for_each(|v| *v = f.apply(f64::from(*v)) as f32);
+            input = step(largest(&x));
+            let made = f.table(before, input);
+            let made = made.ok_or(crate::CompileError::NotFinite("a table"))?;
+            let known = tables.iter().position(|t| *t == made);
+            table = Some(known.unwrap_or(tables.len()) as u8);
+            if known.is_none() {
+                tables.push(made);
             }
-        };
-        if l.function.is_none() {
-            x = y;
         }
         layers.push(Layer { linear, table });
-        input = after;
     }
     let outputs = layers.last().map_or(0, |l| l.linear.rows);
     let classes = match float.config_task {
@@ -275,6 +264,15 @@ pub(super) fn round(float: Float, rows: &[Vec<f64>]) -> Result<Mlp> {
     };
     let schema = config.schema(float.config_task, float.features, classes, places)?;
     Ok(Mlp::new(schema, inputs, tables, layers)?)
+}
+
+/// Binary places of scores up to `range`, in steps of at least `least`.
+fn score_places(range: f64, least: f64) -> i32 {
+    let fits = |p: &i32| {
+        let unit = libm::ldexp(1.0, -p);
+        unit >= least && range * SCORE_HEADROOM / unit < f64::from(LOGIT_MAX)
+    };
+    (0..=40).rev().find(fits).unwrap_or(0)
 }
 
 /// A negative scale turns the feature's sign; the weights take it, for steps are above zero.
