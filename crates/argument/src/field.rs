@@ -23,7 +23,6 @@ pub const F_BYTES: usize = 8;
 pub const E_BYTES: usize = DEGREE * F_BYTES;
 
 /// The residue of a signed integer.
-#[must_use]
 pub fn from_i64(v: i64) -> F {
     F::from_i64(v)
 }
@@ -74,7 +73,6 @@ pub fn decode_e(r: &mut Reader<'_>) -> Result<E, DecodeError> {
 }
 
 /// The coordinates over the base field, the constant one first.
-#[must_use]
 pub fn coordinates(v: &E) -> &[F] {
     v.as_basis_coefficients_slice()
 }

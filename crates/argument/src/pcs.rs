@@ -86,7 +86,6 @@ impl std::fmt::Debug for Opening {
 
 impl Committed {
     /// The committed values, `2^num_vars` of them.
-    #[must_use]
     pub fn values(&self) -> &[F] {
         self.data.table(0).iter_polys().next().unwrap_or_default()
     }

@@ -36,8 +36,17 @@ struct Case {
 }
 
 fn case(num_vars: usize) -> Case {
+    prove(values(num_vars))
+}
+
+fn case_of(num_vars: usize, f: impl Fn(i64) -> F) -> Case {
+    prove((0..1 << num_vars).map(f).collect())
+}
+
+fn prove(values: Vec<F>) -> Case {
+    let num_vars = values.len().ilog2() as usize;
     let mut t = Transcript::new("pcs test");
-    let (commitment, committed) = commit(values(num_vars), &mut t).unwrap();
+    let (commitment, committed) = commit(values, &mut t).unwrap();
     let point = t.challenges(num_vars);
     let value = naive(committed.values(), &point);
     t.absorb_ext(&[value]);
@@ -133,25 +142,51 @@ fn sizes_out_of_range_are_named() {
 
 #[test]
 fn no_mutated_byte_is_accepted_and_none_panics() {
-    let good = case(10);
+    // Without folded commitments, and with two of them.
+    for num_vars in [10, 17] {
+        let good = case(num_vars);
+        let bytes = good.opening.to_bytes();
+        let step = bytes.len() / 300;
+        for at in (0..100).chain((100..bytes.len()).step_by(step)) {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1 << (at % 8);
+            if let Ok(opening) = Opening::from_bytes(&bad) {
+                assert_eq!(opening.to_bytes(), bad, "byte {at}: two encodings");
+                let point = good.point.clone();
+                let mutated = Case {
+                    opening,
+                    point,
+                    ..good
+                };
+                assert!(mutated.check().is_err(), "byte {at} does not matter");
+            }
+        }
+        for end in (0..bytes.len()).step_by(step) {
+            assert!(Opening::from_bytes(&bytes[..end]).is_err());
+        }
+        let long = [bytes.as_slice(), &[0]].concat();
+        assert!(Opening::from_bytes(&long).is_err());
+    }
+}
+
+/// A prover that sends elements of its own choice everywhere, at the right places.
+#[test]
+fn a_well_formed_opening_of_nonsense_is_refused() {
+    let good = case(17);
     let bytes = good.opening.to_bytes();
-    let step = bytes.len() / 400;
-    for at in (0..200).chain((200..bytes.len()).step_by(step)) {
-        let mut bad = bytes.clone();
-        bad[at] ^= 1 << (at % 8);
-        if let Ok(opening) = Opening::from_bytes(&bad) {
-            assert_eq!(opening.to_bytes(), bad, "byte {at}: two encodings");
-            let mutated = Case {
+    let other = case_of(17, |i| from_i64(i * i % 1000)).opening.to_bytes();
+    for cut in [1, 40, 400, bytes.len() / 2] {
+        let mut mixed = bytes.clone();
+        let end = mixed.len().min(other.len());
+        mixed[cut..end].copy_from_slice(&other[cut..end]);
+        if let Ok(opening) = Opening::from_bytes(&mixed) {
+            let point = good.point.clone();
+            let mixed = Case {
                 opening,
-                point: good.point.clone(),
+                point,
                 ..good
             };
-            assert!(mutated.check().is_err(), "byte {at} does not matter");
+            assert!(mixed.check().is_err(), "spliced at {cut}");
         }
     }
-    for end in (0..bytes.len()).step_by(step) {
-        assert!(Opening::from_bytes(&bytes[..end]).is_err());
-    }
-    let long = [bytes.as_slice(), &[0]].concat();
-    assert!(Opening::from_bytes(&long).is_err());
 }
