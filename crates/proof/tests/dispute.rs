@@ -1,5 +1,7 @@
 //! Disputes over random faults: they end at the faulty step, and the honest side always wins.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
 
 use nesa_codec::{Decode, Digest, Encode};
@@ -203,7 +205,7 @@ fn a_thousand_random_faults_end_at_the_faulty_step() {
         let truth = honest(m, positions, 8);
         let claim = truth.claim(&parts(m));
         let (operators, steps) = applications(&m.manifest.shape, m.blocks.len(), positions);
-        let most_rounds = (operators as f64).log2().ceil() as u32 + 1;
+        let most_rounds = u64::BITS - (operators - 1).leading_zeros() + 1;
         assert!(steps >= operators);
         let lists = claim.lists();
         let largest = bound::largest(&m.manifest.shape, lists, positions);

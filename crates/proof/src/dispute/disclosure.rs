@@ -19,6 +19,9 @@ pub enum Refused {
     /// The list of flights is full.
     #[error("too many flights are disputed; settle and drop the ended sessions first")]
     Full,
+    /// The evidence is about another flight than the one named.
+    #[error("the evidence is about another flight; name the layer, product and number it states")]
+    Flight,
     /// A point that no share has.
     #[error("evaluation points count from 1")]
     Point,
@@ -55,6 +58,10 @@ impl Disclosure {
         point: u8,
         e: &WrongAnswer,
     ) -> Result<[u8; 32], Refused> {
+        let (s, (_, layer, product, number)) = (&e.statement, flight);
+        if (s.layer, s.product, s.flight) != (layer, product, number) {
+            return Err(Refused::Flight);
+        }
         self.admits(flight, point)?;
         let key = e.verify()?;
         self.note(flight, point)?;
