@@ -94,7 +94,8 @@ impl Check {
 
     /// Whether `answer` (n, rows) is the product of `share` (n, cols), in every row.
     ///
-    /// Other sizes and values that are no elements are refused at once, which only says what was sent.
+    /// `share` is what the caller dealt, so its values are elements; that they are is not tested again.
+    /// Other sizes and an answer's values that are no elements are refused at once, which only says what was sent.
     /// Else all rows are computed, and the verdict depends on nothing but the difference between the
     /// answer and the right one: not on the share, nor on what it hides.
     #[must_use]
@@ -103,7 +104,8 @@ impl Check {
         let sizes = n.checked_mul(rows) == Some(answer.len())
             && n.checked_mul(cols) == Some(share.len())
             && n.min(rows).min(cols) > 0;
-        if !sizes || !field_canonical(level, answer) || !field_canonical(level, share) {
+        debug_assert!(field_canonical(level, share), "dealt shares are elements");
+        if !sizes || !field_canonical(level, answer) {
             return false;
         }
         let r = self.left.each_ref().map(|l| &l.0[..rows]);
