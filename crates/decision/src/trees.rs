@@ -34,7 +34,11 @@ impl Trees {
         trees: Vec<Tree>,
     ) -> Result<Self, DecisionError> {
         let bad = |what| Err(DecisionError::Invalid(what));
-        if base.len() != schema.scores() || base.iter().any(|b| b.abs() > limits::BASE_MAX) {
+        if base.len() != schema.scores()
+            || base
+                .iter()
+                .any(|b| b.unsigned_abs() > limits::BASE_MAX.unsigned_abs())
+        {
             return bad("start of the scores");
         }
         if columns.len() > limits::COLUMNS || trees.len() > limits::TREES {

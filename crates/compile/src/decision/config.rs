@@ -40,6 +40,14 @@ fn bad(what: &str) -> ImportError {
 }
 
 impl Config {
+    /// A configuration that names classes alone.
+    pub(super) fn named(classes: Option<Vec<String>>) -> Self {
+        Self {
+            classes,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn parse(text: Option<&str>) -> Result<Self> {
         let Some(text) = text else {
             return Ok(Self::default());

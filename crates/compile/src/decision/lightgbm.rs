@@ -146,7 +146,11 @@ fn nodes(s: &Section<'_>, last_feature: usize) -> Result<Vec<Raw>> {
             (list(s, "left_child", n)?, list(s, "right_child", n)?);
         let sets = sets(s)?;
         let place = |c: i64| {
-            let index = if c >= 0 { c } else { n as i64 - c - 1 };
+            let index = if c >= 0 {
+                c
+            } else {
+                (n as i64).saturating_add(!c)
+            };
             usize::try_from(index).unwrap_or(usize::MAX)
         };
         for i in 0..n {

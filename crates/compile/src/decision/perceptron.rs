@@ -251,18 +251,13 @@ pub(super) fn round(float: Float, rows: &[Vec<f64>]) -> Result<Mlp> {
         }
         layers.push(Layer { linear, table });
     }
-    let outputs = layers.last().map_or(0, |l| l.linear.rows);
     let classes = match float.config_task {
         Task::Binary => 2,
-        Task::Classes => outputs,
+        Task::Classes => layers.last().map_or(0, |l| l.linear.rows),
         Task::Regression => 0,
     };
-    let config = Config {
-        features: None,
-        classes: float.classes,
-        ..Config::default()
-    };
-    let schema = config.schema(float.config_task, float.features, classes, places)?;
+    let classes_named = Config::named(float.classes);
+    let schema = classes_named.schema(float.config_task, float.features, classes, places)?;
     Ok(Mlp::new(schema, inputs, tables, layers)?)
 }
 

@@ -215,6 +215,10 @@ fn what_is_not_supported_is_named() {
         XGBOOST.replace("\"num_feature\":\"2\"", "\"num_feature\":\"1\""),
         "feature",
     );
+    says(
+        LIGHTGBM.replace("right_child=1 -3", "right_child=1 -9223372036854775808"),
+        "child",
+    );
     says(LIGHTGBM.replace("is_linear=0", "is_linear=1"), "linear");
     says(
         LIGHTGBM.replace("objective=binary", "objective=poisson"),

@@ -173,6 +173,8 @@ fn references_and_sizes_are_checked() {
     );
     let (s, c, _, t) = parts();
     assert!(Trees::new(s, c, vec![0, 0], t).is_err());
+    let (s, c, _, t) = parts();
+    assert!(Trees::new(s, c, vec![i64::MIN], t).is_err());
     let (s, c, b, mut t) = parts();
     t.push(Tree::new(1, Vec::new(), vec![0]).expect("a tree"));
     assert_eq!(
