@@ -40,6 +40,9 @@ pub struct NormScale {
     pub r: u32,
     /// Log of the divisor plus one: the divisor is `2^m − 1`.
     pub m: u32,
+    /// Largest rounded value, bias included, whose multiple of the divisor differs from every possible
+    /// product by less than the field's order.
+    pub room: u64,
 }
 
 impl NormRow {
@@ -48,7 +51,12 @@ impl NormRow {
     pub fn scale(&self, norm: &Norm) -> Option<NormScale> {
         // Each sum is proved modulo the field, so it must be below half of it to be one integer.
         let small = |v: u64| v < 1 << 62;
-        let all = [self.high, self.low, self.cross.unsigned_abs(), self.total.unsigned_abs()];
+        let all = [
+            self.high,
+            self.low,
+            self.cross.unsigned_abs(),
+            self.total.unsigned_abs(),
+        ];
         if !all.into_iter().all(small) {
             return None;
         }
@@ -70,20 +78,28 @@ impl NormRow {
         }
         let (r, k) = reciprocal_root(v);
         let m = k.checked_add_signed(norm.shift)?;
-        (2..=NORM_BITS_MAX).contains(&m).then_some(NormScale { r, m })
+        if !(2..=NORM_BITS_MAX).contains(&m) {
+            return None;
+        }
+        // `r²·v ≤ 2^2k` and `u² ≤ v`, so no product `u·r·g` exceeds `2^k·g`.
+        let gain = norm.gain.iter().map(|g| u64::from(g.unsigned_abs())).max();
+        let bias = norm.bias.iter().map(|b| u64::from(b.unsigned_abs())).max();
+        let largest = u128::from(gain.unwrap_or(0)).checked_shl(k)?;
+        let left = u128::from(F::ORDER_U64).checked_sub(largest)? >> m;
+        let room = u64::try_from(left).ok()?.checked_sub(bias.unwrap_or(0) + 1)?;
+        (room >= u64::from(norm.clamp.unsigned_abs())).then_some(NormScale { r, m, room })
     }
 }
 
-/// Widest divisor of a normalisation: all `(2·32767 + 1)·(2^48 − 1)` values of `y·(2^m − 1) + rest` are
-/// different modulo the field, so one of them determines `y`.
+/// Widest divisor of a normalisation; with [`NormScale::room`], `y·(2^m − 1) + rest` and the product that
+/// it must equal differ by less than the field's order, so they are equal as integers.
 pub const NORM_BITS_MAX: u32 = 48;
 
 impl NormScale {
-    /// Largest excess at this row that keeps values of `y·(2^m − 1) + rest` different modulo the field.
+    /// Largest excess at this row for which equality modulo the field is equality.
     #[must_use]
     pub fn excess_max(&self, clamp: i64) -> u64 {
-        let fitting = (F::ORDER_U64 >> self.m).saturating_sub(1) / 2;
-        fitting.saturating_sub(clamp.unsigned_abs()).min(1 << 40)
+        self.room.saturating_sub(clamp.unsigned_abs()).min(1 << 40)
     }
 }
 
@@ -134,7 +150,13 @@ impl BlockHints {
     pub fn fits(&self, shape: &Shape, positions: usize) -> bool {
         let cells = shape.heads * positions;
         let norms = self.norms.iter().all(|n| n.len() == positions);
-        let seen = |i: usize| if shape.causal { i % positions } else { positions - 1 };
+        let seen = |i: usize| {
+            if shape.causal {
+                i % positions
+            } else {
+                positions - 1
+            }
+        };
         let at = |(i, &t): (usize, &u32)| t as usize <= seen(i);
         let sum = |&s: &u32| s >= u32::from(PROB_ONE as u16) && reciprocal(s).1 <= 16;
         let order = self.exceptions.windows(2).all(|w| {

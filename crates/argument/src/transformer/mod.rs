@@ -10,8 +10,12 @@
 //! Row statistics of normalisations and attention are stated in the clear ([`hints`]), so that square
 //! roots, reciprocals and largest scores are computed by the verifier, in integers.
 
+mod bounds;
 mod challenge;
+#[doc(hidden)]
+pub mod check;
 pub(crate) mod families;
+mod head;
 pub mod hints;
 pub mod plan;
 mod proof;
@@ -19,6 +23,7 @@ mod prove;
 mod public;
 mod quadratic;
 mod relations;
+mod rows;
 mod verify;
 mod witness;
 
@@ -28,7 +33,7 @@ pub use verify::verify;
 
 use std::ops::Range;
 
-use nesa_codec::{Digest, Hasher};
+use nesa_codec::{Digest, Encode, Hasher};
 use nesa_model::block::{Block, Common};
 use nesa_model::spec::{RESIDUAL_MAX, Shape, spec_digest};
 
@@ -138,7 +143,11 @@ impl Statement<'_> {
     pub(crate) fn positions(&self) -> Result<usize, &'static str> {
         let dim = self.shape.dim;
         let t = self.input.len() / dim.max(1);
-        let in_range = |rows: &[i32]| rows.iter().all(|v| v.abs() <= RESIDUAL_MAX);
+        let in_range = |rows: &[i32]| rows.iter()
+                .all(|v| v.unsigned_abs() <= RESIDUAL_MAX.unsigned_abs());
+        if !self.shape.is_valid() || !self.common.fits(self.shape) {
+            return Err("shape");
+        }
         if self.blocks.is_empty() || self.blocks.len() != self.layers.len() {
             return Err("range of blocks");
         }
@@ -157,6 +166,9 @@ impl Statement<'_> {
         if !self.blocks.iter().all(|b| b.fits(self.shape, self.common)) {
             return Err("block shape");
         }
+        if !self.blocks.iter().all(bounds::holds) {
+            return Err("block constants");
+        }
         Ok(t)
     }
 
@@ -165,6 +177,7 @@ impl Statement<'_> {
         let rows = |r: &[i32]| Hasher::new("nesa.proof.rows.v1").i32s(r).finish();
         let mut h = Hasher::new("nesa.proof.range.v1")
             .digest(self.model)
+            .bytes(&self.shape.to_bytes())
             .digest(&spec_digest())
             .digest(&self.common.root())
             .u64(u64::from(self.layers.start))

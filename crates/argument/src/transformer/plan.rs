@@ -223,7 +223,7 @@ struct Builder<'a> {
 
 fn closed(clamp: i64) -> Result<i64, Refusal> {
     // Outputs are looked up in a table of [0, 2·clamp], whose length is a power of two less one.
-    if (clamp as u64 + 1).is_power_of_two() && clamp <= i64::from(ACT_MAX) {
+    if (0..=i64::from(ACT_MAX)).contains(&clamp) && (clamp + 1).count_ones() == 1 {
         Ok(clamp)
     } else {
         Err(Refusal::Clamp(clamp))
@@ -328,7 +328,11 @@ impl Builder<'_> {
         let mixed = self.rounded(s.q_dim(), i64::from(ACT_MAX), Site::Mixed)?;
         let middle = self.residual(Site::Middle);
         let ffn_norm = self.norm(i64::from(b.ffn_norm.clamp), Site::FfnNorm)?;
-        let ffn_in = if pre { ffn_norm.out.clone() } else { attn_norm.out.clone() };
+        let ffn_in = if pre {
+            ffn_norm.out.clone()
+        } else {
+            attn_norm.out.clone()
+        };
         let first = match &b.ffn {
             Ffn::Gated { gate, .. } => gate,
             Ffn::Plain { up, .. } => up,
@@ -336,7 +340,9 @@ impl Builder<'_> {
         let gate = self.rounded(s.ffn, i64::from(first.clamp), Site::Gate)?;
         let act = self.rows(s.ffn);
         let gated = match &b.ffn {
-            Ffn::Gated { up, product_max, .. } => {
+            Ffn::Gated {
+                up, product_max, ..
+            } => {
                 let up = self.rounded(s.ffn, i64::from(up.clamp), Site::Up)?;
                 let (product, wide) = self.product(i64::from(*product_max))?;
                 Some((up, product, wide))
@@ -348,7 +354,11 @@ impl Builder<'_> {
             None => Value::plain(act),
         };
         let output = self.residual(Site::Output);
-        let out = if pre { output.value.clone() } else { ffn_norm.out.clone() };
+        let out = if pre {
+            output.value.clone()
+        } else {
+            ffn_norm.out.clone()
+        };
         Ok(BlockPlan {
             input,
             attn_norm,

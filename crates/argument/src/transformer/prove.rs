@@ -4,18 +4,18 @@ use p3_field::{PrimeCharacteristicRing, PrimeField64};
 use rayon::prelude::*;
 
 use super::challenge::Challenges;
-use super::families::{Alpha, Family, Leaves, arrange, tables};
+use super::families::{Alpha, Family, Kind, Leaves, Memory, arrange, tables};
 use super::hints::BlockHints;
 use super::plan::{Plan, divisor_bits};
 use super::public::{Public, scales, total};
+use super::rows::Rows;
 use super::{LOOKUP_GRIND, RangeProof, Refusal, Statement, quadratic, witness};
 use crate::field::{E, F, coordinates};
 use crate::form::{Form, expand};
-use crate::layout::Layout;
-use crate::sumcheck::fold;
+use crate::layout::{Layout, TensorId};
 use crate::tables::{CLOSED_TAG, Compress, EXP_TAG, Lookup};
 use crate::transcript::Transcript;
-use crate::{lookup, pcs, sumcheck};
+use crate::{inner, lookup, pcs, sumcheck};
 
 /// How far a proof has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,104 +34,112 @@ pub enum Stage {
     Open,
 }
 
+/// The values looked up by some families, counted per table entry.
+struct Counts<'a> {
+    tables: &'a [(TensorId, Lookup<'a>)],
+    counts: Vec<Vec<u32>>,
+}
+
+/// Where the tag of a lookup stands in what [`Counts::row`] reads.
+const TAG_BITS: u32 = 40;
+
+impl<'a> Counts<'a> {
+    fn new(tables: &'a [(TensorId, Lookup<'a>)]) -> Self {
+        let zeros = |(_, t): &(TensorId, Lookup<'_>)| vec![0; 1 << t.log_len()];
+        Self {
+            tables,
+            counts: tables.iter().map(zeros).collect(),
+        }
+    }
+
+    /// The table and its first entry with a tag; [`super::families::tables`] has the order.
+    fn place(&self, tag: u32) -> (usize, usize) {
+        match tag {
+            EXP_TAG => (2, 0),
+            t if t > EXP_TAG => {
+                let is = |(_, l): &(TensorId, Lookup<'_>)| matches!(l, Lookup::Act(i, _) if u32::from(*i) == t - EXP_TAG - 1);
+                (self.tables.iter().position(is).unwrap_or(0), 0)
+            }
+            t if t >= CLOSED_TAG => (1, 1 << (t - CLOSED_TAG)),
+            t => (0, 1 << t),
+        }
+    }
+
+    /// Counts a row of values `v0 + tag·2^40`.
+    fn row(&mut self, values: &[F]) {
+        let mut last = (u64::MAX, (0, 0));
+        for v in values {
+            let v = v.as_canonical_u64();
+            let tag = v >> TAG_BITS;
+            if tag != last.0 {
+                last = (tag, self.place(tag as u32));
+            }
+            let (table, first) = last.1;
+            let entry = first + (v & ((1 << TAG_BITS) - 1)) as usize;
+            if let Some(c) = self.counts[table].get_mut(entry) {
+                *c += 1;
+            }
+        }
+    }
+
+    fn merge(mut self, other: Self) -> Self {
+        for (a, b) in self.counts.iter_mut().zip(other.counts) {
+            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        }
+        self
+    }
+}
+
 /// How often every table entry is looked up, written into its tensor.
 fn count(public: &Public<'_>, f: &mut [F]) {
-    // Values that compress to `v0 + tag·2^40` in the base field say which entry they mean.
+    // Values that compress to `v0 + tag·2^40`, all in the base field, say which entry they mean.
     let a = Alpha {
         alpha: E::ZERO,
         compress: Compress {
             one: E::ZERO,
             two: E::ZERO,
-            tag: E::from_u64(1 << 40),
+            tag: E::from_u64(1 << TAG_BITS),
         },
     };
     let all: Vec<Family> = public.families(a);
-    let trees = arrange(&all, &[]);
+    let lookups: Vec<&Family> = all.iter().filter(|f| f.kind == Kind::Lookup).collect();
     let layout = &public.plan.layout;
     let tables = tables(public.plan, public.s.common);
-    let mut counts: Vec<Vec<u32>> = tables.iter().map(|(_, t)| vec![0; 1 << t.log_len()]).collect();
-    let place = |tag: u32, v: usize| -> (usize, usize) {
-        match tag {
-            EXP_TAG => (2, v),
-            t if t > EXP_TAG => {
-                let is = |(_, l): &(_, Lookup<'_>)| matches!(l, Lookup::Act(i, _) if u32::from(*i) == t - EXP_TAG - 1);
-                (tables.iter().position(is).unwrap_or(0), v)
+    let cells: &[F] = f;
+    let some = |families: &[&Family]| {
+        let mut counts = Counts::new(&tables);
+        for family in families {
+            let rows = Rows::new(family, |c| coordinates(&c)[0]);
+            let mut row = F::zero_vec(1 << family.log_inner);
+            for j in 0..family.outer {
+                rows.fill(layout, cells, j, &mut row);
+                counts.row(&row);
             }
-            t if t >= CLOSED_TAG => (1, (1 << (t - CLOSED_TAG)) + v),
-            t => (0, (1 << t) + v),
         }
+        counts
     };
-    for tree in &trees {
-        let (num, den) = tree.fill(&all, &[], (layout, f, &a));
-        for (i, d) in den.iter().enumerate() {
-            let counted = match &num {
-                lookup::Numerators::Ones => true,
-                lookup::Numerators::Values(n) => n[i] == F::ONE,
-            };
-            if counted {
-                let v: u64 = coordinates(d)[0].as_canonical_u64();
-                let (table, entry) = place((v >> 40) as u32, (v & ((1 << 40) - 1)) as usize);
-                if let Some(c) = counts[table].get_mut(entry) {
-                    *c += 1;
-                }
-            }
-        }
-    }
-    for ((id, _), counts) in tables.iter().zip(counts) {
-        let at = layout.at(*id, 0, 0);
+    let share = lookups.len().div_ceil(rayon::current_num_threads()).max(1);
+    let total = lookups
+        .par_chunks(share)
+        .map(some)
+        .reduce_with(Counts::merge);
+    for (&(id, _), counts) in tables.iter().zip(total.into_iter().flat_map(|t| t.counts)) {
+        let at = layout.at(id, 0, 0);
         for (o, c) in f[at..].iter_mut().zip(counts) {
             *o = F::from_u32(c);
         }
     }
 }
 
-/// `Σ f·w = claim` as a sumcheck; returns the messages, the point and `f` there.
-fn inner_product(f: &[F], mut w: Vec<E>, t: &mut Transcript) -> (Vec<[E; 2]>, Vec<E>, E) {
-    let mut sent = Vec::new();
-    let mut point = Vec::new();
-    let half = f.len() / 2;
-    let first = (0..half)
-        .into_par_iter()
-        .with_min_len(1 << 12)
-        .map(|i| {
-            let (a, b) = (f[i], f[i + half]);
-            [w[i] * a, (w[i + half] - w[i]) * (b - a)]
-        })
-        .reduce(|| [E::ZERO; 2], |a, b| [a[0] + b[0], a[1] + b[1]]);
-    t.absorb_ext(&first);
-    let r = t.challenge();
-    sent.push(first);
-    point.push(r);
-    let mut x: Vec<E> = (0..half)
-        .into_par_iter()
-        .map(|i| r * (f[i + half] - f[i]) + f[i])
-        .collect();
-    fold(&mut w, r);
-    while x.len() > 1 {
-        let half = x.len() / 2;
-        let message = (0..half)
-            .into_par_iter()
-            .with_min_len(1 << 12)
-            .map(|i| {
-                let (a, b) = (x[i], x[i + half]);
-                [w[i] * a, (w[i + half] - w[i]) * (b - a)]
-            })
-            .reduce(|| [E::ZERO; 2], |a, b| [a[0] + b[0], a[1] + b[1]]);
-        t.absorb_ext(&message);
-        let r = t.challenge();
-        fold(&mut x, r);
-        fold(&mut w, r);
-        sent.push(message);
-        point.push(r);
-    }
-    (sent, point, x[0])
-}
-
 /// Sees where a proof is; stops it by returning false.
 pub type Progress<'a> = &'a mut dyn FnMut(Stage) -> bool;
 
 fn step(progress: &mut Progress<'_>, stage: Stage) -> Result<(), Refusal> {
-    if progress(stage) { Ok(()) } else { Err(Refusal::Cancelled) }
+    if progress(stage) {
+        Ok(())
+    } else {
+        Err(Refusal::Cancelled)
+    }
 }
 
 /// Proves `s`, or says why it cannot: what is refused is never proved in a weaker way.
@@ -149,23 +157,36 @@ pub fn prove(s: &Statement<'_>, mut progress: Progress<'_>) -> Result<RangeProof
     }
     let plan = Plan::new(s.shape, s.blocks, positions, width, run.exp_log)?;
     let f = witness::place(&plan, &run.tensors);
-    prove_values(s, &plan, run.hints, f, progress)
+    drop(run.tensors);
+    prove_values(s, &plan, (run.hints, f), |_| (), progress)
 }
 
 /// Proves from committed values on. What the values are is the caller's word; false ones are refused
-/// by the verifier.
+/// by the verifier. `counted` sees all values once multiplicities are among them.
 pub(crate) fn prove_values(
     s: &Statement<'_>,
     plan: &Plan,
-    hints: Vec<BlockHints>,
-    mut f: Vec<F>,
+    (hints, mut f): (Vec<BlockHints>, Vec<F>),
+    counted: impl FnOnce(&mut [F]),
     mut progress: Progress<'_>,
 ) -> Result<RangeProof, Refusal> {
-    let of = |(b, h): (&nesa_model::block::Block, &BlockHints)| scales([&b.attn_norm, &b.ffn_norm], h);
-    let scales = s.blocks.iter().zip(&hints).map(of).collect::<Option<Vec<_>>>();
+    let of =
+        |(b, h): (&nesa_model::block::Block, &BlockHints)| scales([&b.attn_norm, &b.ffn_norm], h);
+    let scales = s
+        .blocks
+        .iter()
+        .zip(&hints)
+        .map(of)
+        .collect::<Option<Vec<_>>>();
     let scales = scales.ok_or(Refusal::Norm(0))?;
-    let public = Public { s, plan, hints: &hints, scales: &scales };
+    let public = Public {
+        s,
+        plan,
+        hints: &hints,
+        scales: &scales,
+    };
     count(&public, &mut f);
+    counted(&mut f);
     step(&mut progress, Stage::Commit)?;
     let mut t = Transcript::new("nesa.proof.range.v1");
     s.absorb(&mut t);
@@ -177,8 +198,15 @@ pub(crate) fn prove_values(
     step(&mut progress, Stage::Products)?;
     let c = Challenges::draw(s.shape, plan.positions, plan.log_t, &mut t);
     let all = quadratic::instances(plan, s.shape);
-    let ctx = quadratic::Ctx { plan, shape: s.shape, c: &c };
-    let instances: Vec<_> = all.iter().map(|q| ctx.instance(q, committed.values())).collect();
+    let ctx = quadratic::Ctx {
+        plan,
+        shape: s.shape,
+        c: &c,
+    };
+    let instances: Vec<_> = all
+        .iter()
+        .map(|q| ctx.instance(q, committed.values()))
+        .collect();
     let sums: Vec<E> = instances.iter().map(|i| i.claim).collect();
     t.absorb_ext(&sums);
     let (rounds, point, finals) = sumcheck::prove(instances, &mut t);
@@ -192,7 +220,11 @@ pub(crate) fn prove_values(
     forms.extend(public.forms(&c, &quadratic::sums(&all, &sums, plan.blocks.len())));
     let form = total(forms, &mut t);
     let weights = expand(&plan.layout, &form);
-    let (inner, point, value) = inner_product(committed.values(), weights, &mut t);
+    let inner::Proved {
+        messages,
+        point,
+        value,
+    } = inner::prove(committed.values(), weights, &mut t);
     t.absorb_ext(&[value]);
     step(&mut progress, Stage::Open)?;
     let opening = pcs::open(committed, &point, &mut t)?;
@@ -206,13 +238,17 @@ pub(crate) fn prove_values(
         sums,
         rounds,
         factors,
-        inner,
+        inner: messages,
         value,
         opening,
     })
 }
 
-fn prove_lookups(public: &Public<'_>, f: &[F], t: &mut Transcript) -> (Vec<lookup::Tree>, Vec<Form>) {
+fn prove_lookups(
+    public: &Public<'_>,
+    f: &[F],
+    t: &mut Transcript,
+) -> (Vec<lookup::Tree>, Vec<Form>) {
     let a = Alpha {
         alpha: t.challenge(),
         compress: Compress::new(t.challenge()),
@@ -222,9 +258,10 @@ fn prove_lookups(public: &Public<'_>, f: &[F], t: &mut Transcript) -> (Vec<looku
     let (mut trees, mut forms) = (Vec::new(), Vec::new());
     let layout: &Layout = &public.plan.layout;
     let leaves: Vec<Leaves> = arrange(&all, &tables);
+    let (mut memory, mut scratch) = (Memory::default(), lookup::Scratch::default());
     for l in &leaves {
-        let (num, den) = l.fill(&all, &tables, (layout, f, &a));
-        let (tree, claim) = lookup::prove(&num, den, t);
+        let filled = l.fill(&all, &tables, (layout, f, &a), &mut memory);
+        let (tree, claim) = lookup::prove(&filled, &mut scratch, t);
         forms.extend(l.claims(&claim, &all, &tables, &a));
         trees.push(tree);
     }
