@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use crate::field::{E, F};
 use crate::layout::{Layout, Piece, Tensor, TensorId, eq_at, eq_table};
+use crate::lazy::Factor;
 
 /// A shared vector of weights.
 pub type Vector = Arc<[E]>;
@@ -153,11 +154,14 @@ pub(crate) fn by_piece<'a, T>(
 
 fn add_to_piece(tensor: &Tensor, piece: &Piece, merged: &Merged, out: &mut [E]) {
     let width = 1usize << tensor.log_inner;
+    // Fresh pages that are written first are faulted in once instead of twice.
+    out.fill(E::ZERO);
     for (outer, inner) in &merged.products {
         for (row, &o) in out.chunks_exact_mut(width).zip(&outer[piece.first..]) {
             if o != E::ZERO {
+                let o = Factor::new(o);
                 for (w, &i) in row.iter_mut().zip(inner.iter()) {
-                    *w += o * i;
+                    *w += o.times(i);
                 }
             }
         }

@@ -83,7 +83,10 @@ impl Instance {
             .into_par_iter()
             .with_min_len(1 << 10)
             .map(at)
-            .reduce(|| [E::ZERO; DEGREE], |a, b| [a[0] + b[0], a[1] + b[1], a[2] + b[2]])
+            .reduce(
+                || [E::ZERO; DEGREE],
+                |a, b| [a[0] + b[0], a[1] + b[1], a[2] + b[2]],
+            )
     }
 
     fn fold(&mut self, r: E) {
@@ -162,7 +165,11 @@ pub fn prove(mut instances: Vec<Instance>, t: &mut Transcript) -> (Rounds, Vec<E
 /// # Errors
 /// `None` when the number of rounds is wrong.
 #[must_use]
-pub fn verify(shapes: &[Shape], rounds: &Rounds, t: &mut Transcript) -> Option<(Vec<E>, Vec<E>, E)> {
+pub fn verify(
+    shapes: &[Shape],
+    rounds: &Rounds,
+    t: &mut Transcript,
+) -> Option<(Vec<E>, Vec<E>, E)> {
     let n = shapes.iter().map(|s| s.num_vars).max().unwrap_or(0);
     if rounds.len() != n as usize {
         return None;

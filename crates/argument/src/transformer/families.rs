@@ -11,10 +11,11 @@ use rayon::prelude::*;
 
 use super::hints::{BlockHints, NormScale};
 use super::plan::{BlockPlan, NormPlan, Plan, RESIDUAL_LOW, Rounded, Value, WIDE_LIMB};
+use super::rows::Rows;
 use crate::field::{E, F};
 use crate::form::{Form, Vector, dot};
 use crate::layout::{Layout, TensorId, eq_at, eq_table, runs};
-use crate::lookup::{Claim, Numerators};
+use crate::lookup::{self, Claim};
 use crate::tables::{ACT_TAG, CLOSED_TAG, Compress, EXP_TAG, Lookup};
 
 /// Which fraction a family's cells contribute.
@@ -55,7 +56,9 @@ pub struct Family {
 }
 
 fn ints(v: impl Iterator<Item = i64>) -> Vector {
-    v.map(|x| E::from(F::from_i64(x))).collect::<Vec<_>>().into()
+    v.map(|x| E::from(F::from_i64(x)))
+        .collect::<Vec<_>>()
+        .into()
 }
 
 /// The challenges of the lookups.
@@ -132,7 +135,11 @@ impl Builder<'_> {
             outer: Some(ints((0..rows).map(|j| i64::from(divisor(j)) - 1))),
             ..constant(E::ONE)
         };
-        let parts = vec![cell(id, -E::ONE), below, constant(self.tag(self.plan.width))];
+        let parts = vec![
+            cell(id, -E::ONE),
+            below,
+            constant(self.tag(self.plan.width)),
+        ];
         self.push(id, Kind::Lookup, parts);
     }
 
@@ -219,7 +226,11 @@ impl Builder<'_> {
             outer: Some(ints((0..rows).map(places))),
             ..constant(c.tag)
         };
-        self.push(x.prob_high, Kind::Lookup, vec![cell(x.prob_high, E::ONE), tags]);
+        self.push(
+            x.prob_high,
+            Kind::Lookup,
+            vec![cell(x.prob_high, E::ONE), tags],
+        );
     }
 
     fn rounded(&mut self, r: &Rounded, divisor: &dyn Fn(usize) -> u32) {
@@ -227,7 +238,13 @@ impl Builder<'_> {
         self.rest(r.rest, divisor);
     }
 
-    fn block(&mut self, b: &BlockPlan, block: &Block, hints: &BlockHints, scales: &[Vec<NormScale>; 2]) {
+    fn block(
+        &mut self,
+        b: &BlockPlan,
+        block: &Block,
+        hints: &BlockHints,
+        scales: &[Vec<NormScale>; 2],
+    ) {
         self.norm(&b.attn_norm, &scales[0]);
         self.norm(&b.ffn_norm, &scales[1]);
         if let Some(id) = b.narrow_attn {
@@ -346,13 +363,27 @@ pub(crate) fn arrange(families: &[Family], tables: &[(TensorId, Lookup<'_>)]) ->
     for (source, f) in families.iter().enumerate() {
         for (first, log_rows) in runs(f.outer) {
             let log = log_rows + f.log_inner;
-            let run = Run { source, first, log, at: 0 };
-            if f.kind == Kind::Lookup { lookups.push(run) } else { rest.push(run) }
+            let run = Run {
+                source,
+                first,
+                log,
+                at: 0,
+            };
+            if f.kind == Kind::Lookup {
+                lookups.push(run)
+            } else {
+                rest.push(run)
+            }
         }
     }
     for (i, (_, table)) in tables.iter().enumerate() {
         let source = families.len() + i;
-        rest.push(Run { source, first: 0, log: table.log_len(), at: 0 });
+        rest.push(Run {
+            source,
+            first: 0,
+            log: table.log_len(),
+            at: 0,
+        });
     }
     lookups.sort_by_key(|r| (std::cmp::Reverse(r.log), r.source, r.first));
     let total: usize = lookups.iter().map(|r| 1usize << r.log).sum();
@@ -365,7 +396,11 @@ pub(crate) fn arrange(families: &[Family], tables: &[(TensorId, Lookup<'_>)]) ->
             taken.push(Run { at, ..run });
             at += 1 << run.log;
         }
-        trees.push(Leaves { runs: taken, log, ones: true });
+        trees.push(Leaves {
+            runs: taken,
+            log,
+            ones: true,
+        });
     }
     rest.extend(next);
     rest.sort_by_key(|r| (std::cmp::Reverse(r.log), r.source, r.first));
@@ -375,55 +410,46 @@ pub(crate) fn arrange(families: &[Family], tables: &[(TensorId, Lookup<'_>)]) ->
         at += 1 << r.log;
     }
     let log = at.max(2).next_power_of_two().trailing_zeros();
-    trees.push(Leaves { runs: rest, log, ones: false });
+    trees.push(Leaves {
+        runs: rest,
+        log,
+        ones: false,
+    });
     trees
 }
 
-/// Denominators of one row of a family.
-fn row(f: &Family, layout: &Layout, cells: &[F], j: usize, out: &mut [E]) {
-    out.fill(E::ZERO);
-    for p in &f.parts {
-        let scale = p.outer.as_ref().map_or(p.coefficient, |o| o[j] * p.coefficient);
-        match (p.tensor, &p.inner) {
-            (Some(id), inner) => {
-                let at = layout.at(id, j, 0);
-                let cells = &cells[at..at + out.len()];
-                match inner {
-                    None if scale == E::ONE => out.iter_mut().zip(cells).for_each(|(o, &x)| *o += x),
-                    None => out.iter_mut().zip(cells).for_each(|(o, &x)| *o += scale * x),
-                    Some(v) => {
-                        for ((o, &x), &i) in out.iter_mut().zip(cells).zip(v.iter()) {
-                            *o += scale * i * x;
-                        }
-                    }
-                }
-            }
-            (None, None) => out.iter_mut().for_each(|o| *o += scale),
-            (None, Some(v)) => out.iter_mut().zip(v.iter()).for_each(|(o, &i)| *o += scale * i),
-        }
-    }
+/// Memory that the leaves of several trees share.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    den: Vec<E>,
+    num: Vec<F>,
 }
 
 impl Leaves {
-    /// All leaves, for the prover.
-    pub(crate) fn fill(
+    /// All leaves, for the prover: denominators, and numerators unless all are one.
+    pub(crate) fn fill<'a>(
         &self,
         families: &[Family],
         tables: &[(TensorId, Lookup<'_>)],
         (layout, cells, a): (&Layout, &[F], &Alpha),
-    ) -> (Numerators, Vec<E>) {
-        let mut den = vec![E::ONE; 1 << self.log];
-        let mut rest = den.as_mut_slice();
+        memory: &'a mut Memory,
+    ) -> lookup::Leaves<'a> {
+        let Memory { den, num } = memory;
+        let len = 1 << self.log;
+        let den = lookup::grown(den, len, E::ZERO);
+        let mut rest = &mut *den;
         let mut slices = Vec::with_capacity(self.runs.len());
         for run in &self.runs {
             let (head, tail) = std::mem::take(&mut rest).split_at_mut(1 << run.log);
             slices.push((run, head));
             rest = tail;
         }
-        slices.into_par_iter().for_each(|(run, out)| match families.get(run.source) {
+        rest.fill(E::ONE);
+        let one = |(run, out): (&Run, &mut [E])| match families.get(run.source) {
             Some(f) => {
+                let rows = Rows::new(f, |c| c);
                 let chunks = out.par_chunks_mut(1 << f.log_inner).enumerate();
-                chunks.for_each(|(k, out)| row(f, layout, cells, run.first + k, out));
+                chunks.for_each(|(k, out)| rows.fill(layout, cells, run.first + k, out));
             }
             None => {
                 let (_, table) = &tables[run.source - families.len()];
@@ -431,11 +457,27 @@ impl Leaves {
                     *o = e + a.alpha;
                 }
             }
+        };
+        slices.into_par_iter().for_each(one);
+        let numerators = (!self.ones).then(|| {
+            let num = lookup::grown(num, len, F::ZERO);
+            self.numerators(families, tables, (layout, cells), num);
+            &*num
         });
-        if self.ones {
-            return (Numerators::Ones, den);
+        lookup::Leaves {
+            numerators,
+            denominators: den,
         }
-        let mut num = F::zero_vec(1 << self.log);
+    }
+
+    fn numerators(
+        &self,
+        families: &[Family],
+        tables: &[(TensorId, Lookup<'_>)],
+        (layout, cells): (&Layout, &[F]),
+        num: &mut [F],
+    ) {
+        num.fill(F::ZERO);
         for run in &self.runs {
             let at = run.at..run.at + (1 << run.log);
             match families.get(run.source).map(|f| f.kind) {
@@ -450,7 +492,6 @@ impl Leaves {
                 }
             }
         }
-        (Numerators::Values(num), den)
     }
 
     /// What a claim about the leaves says about the committed cells: numerators, then denominators.
@@ -462,8 +503,14 @@ impl Leaves {
         a: &Alpha,
     ) -> [Form; 2] {
         let n = claim.point.len();
-        let mut num = Form { constant: -claim.numerator, ..Form::default() };
-        let mut den = Form { constant: -claim.denominator, ..Form::default() };
+        let mut num = Form {
+            constant: -claim.numerator,
+            ..Form::default()
+        };
+        let mut den = Form {
+            constant: -claim.denominator,
+            ..Form::default()
+        };
         let mut inners: Vec<Option<Vector>> = vec![None; n + 1];
         let mut used = E::ZERO;
         for run in &self.runs {
@@ -477,9 +524,17 @@ impl Leaves {
                         num.constant += prefix;
                     }
                     let inner = inners[f.log_inner as usize]
-                        .get_or_insert_with(|| eq_table(&low[low.len() - f.log_inner as usize..]).into())
+                        .get_or_insert_with(|| {
+                            eq_table(&low[low.len() - f.log_inner as usize..]).into()
+                        })
                         .clone();
-                    f.claim(run, prefix, &low[..low.len() - f.log_inner as usize], &inner, &mut den);
+                    f.claim(
+                        run,
+                        prefix,
+                        &low[..low.len() - f.log_inner as usize],
+                        &inner,
+                        &mut den,
+                    );
                 }
                 None => {
                     let (id, table) = &tables[run.source - families.len()];
@@ -492,7 +547,10 @@ impl Leaves {
         // Unused leaves are 0/1.
         den.constant += E::ONE - used;
         if self.ones {
-            num = Form { constant: E::ONE - claim.numerator, ..Form::default() };
+            num = Form {
+                constant: E::ONE - claim.numerator,
+                ..Form::default()
+            };
         }
         [num, den]
     }
@@ -518,7 +576,12 @@ impl Family {
                     }
                     let inner = match &p.inner {
                         None => inner.clone(),
-                        Some(v) => v.iter().zip(inner.iter()).map(|(&a, &b)| a * b).collect::<Vec<E>>().into(),
+                        Some(v) => v
+                            .iter()
+                            .zip(inner.iter())
+                            .map(|(&a, &b)| a * b)
+                            .collect::<Vec<E>>()
+                            .into(),
                     };
                     out.product(id, scale, &weights.into(), &inner);
                 }

@@ -173,7 +173,10 @@ impl Ctx<'_> {
         let c = self.c;
         let n = 1usize << q.log_rows;
         let read = |id| -> Vec<E> {
-            rows(self.plan, f, id, q.first, q.log_rows).par_iter().map(|&x| x.into()).collect()
+            rows(self.plan, f, id, q.first, q.log_rows)
+                .par_iter()
+                .map(|&x| x.into())
+                .collect()
         };
         let over = |id, row: usize, w: &[E]| -> E {
             let cells = rows(self.plan, f, id, row, 0);
@@ -182,7 +185,13 @@ impl Ctx<'_> {
         match q.kind {
             Kind::Squares(which) => {
                 let x = squares_input(b, self.shape.order, which);
-                let weights = c.time.iter().copied().cycle().take(n * c.time.len()).collect();
+                let weights = c
+                    .time
+                    .iter()
+                    .copied()
+                    .cycle()
+                    .take(n * c.time.len())
+                    .collect();
                 vec![weights, read(x.parts[0].0), read(x.parts[1].0)]
             }
             Kind::Product => {
@@ -191,7 +200,10 @@ impl Ctx<'_> {
                     .iter()
                     .flat_map(|&e| c.time.iter().map(move |&t| e * t))
                     .collect();
-                let up = b.gated.as_ref().map_or(b.act, |(up, ..)| up.value.parts[0].0);
+                let up = b
+                    .gated
+                    .as_ref()
+                    .map_or(b.act, |(up, ..)| up.value.parts[0].0);
                 vec![weights, read(b.act), read(up)]
             }
             Kind::Scores => {
@@ -200,7 +212,10 @@ impl Ctx<'_> {
                 let key_at = |i: usize| over(key, self.key_channel(q.first + i), &c.key);
                 vec![
                     (0..n).map(head).collect(),
-                    (0..n).into_par_iter().map(|i| over(query, q.first + i, &c.time)).collect(),
+                    (0..n)
+                        .into_par_iter()
+                        .map(|i| over(query, q.first + i, &c.time))
+                        .collect(),
                     (0..n).into_par_iter().map(key_at).collect(),
                 ]
             }
@@ -251,11 +266,17 @@ impl Ctx<'_> {
             Kind::Squares(which) => {
                 let x = squares_input(b, self.shape.order, which);
                 let (w, i) = (at_rows(self.shape.dim), eq_table(rest).into());
-                [claim(x.parts[0].0, &w, &i, one), claim(x.parts[1].0, &w, &i, two)]
+                [
+                    claim(x.parts[0].0, &w, &i, one),
+                    claim(x.parts[1].0, &w, &i, two),
+                ]
             }
             Kind::Product => {
                 let (w, i) = (at_rows(self.shape.ffn), eq_table(rest).into());
-                let up = b.gated.as_ref().map_or(b.act, |(up, ..)| up.value.parts[0].0);
+                let up = b
+                    .gated
+                    .as_ref()
+                    .map_or(b.act, |(up, ..)| up.value.parts[0].0);
                 [claim(b.act, &w, &i, one), claim(up, &w, &i, two)]
             }
             Kind::Scores => {

@@ -3,7 +3,7 @@
 //! The same integers as `nesa_model::reference`, kept with every remainder, limb and sum.
 
 use nesa_model::block::{Block, Ffn};
-use nesa_model::ops::attention::{exp_table, probability, reciprocal};
+use nesa_model::ops::attention::exp_table;
 use nesa_model::ops::linear::Linear;
 use nesa_model::ops::norm::{Norm, NormKind};
 use nesa_model::ops::round::{clamp, round_div, round_div_mersenne};
@@ -11,6 +11,7 @@ use nesa_model::spec::{EXP_LEN, Order, RESIDUAL_MAX, ROPE_DIVISOR};
 use p3_field::PrimeCharacteristicRing;
 use rayon::prelude::*;
 
+use super::head::{CELLS, Head};
 use super::hints::{BlockHints, Exception, NormRow, NormScale};
 use super::plan::{BlockPlan, NormPlan, Plan, RESIDUAL_LOW, Rounded, SITES, Site, WIDE_LIMB};
 use super::{EXP_LOG_MAX, Refusal, Statement};
@@ -18,7 +19,7 @@ use crate::field::F;
 use crate::layout::TensorId;
 
 /// A matrix (rows, positions).
-type Matrix = Vec<Vec<i64>>;
+pub(super) type Matrix = Vec<Vec<i64>>;
 
 /// What a run leaves: the tensors' rows, the hints, and the rows after the last block.
 #[derive(Debug, Default)]
@@ -27,6 +28,41 @@ pub(crate) struct Run {
     pub hints: Vec<BlockHints>,
     pub output: Vec<i32>,
     pub exp_log: u32,
+}
+
+/// A divisor per row.
+type Divisors<'a> = &'a (dyn Fn(usize) -> u32 + Sync);
+
+/// Clamps the values of a row and notes what it cuts.
+struct Cut {
+    site: u8,
+    max: i64,
+    row: u32,
+    found: Vec<Exception>,
+}
+
+impl Cut {
+    fn new(at: Site, max: i64, row: usize) -> Self {
+        Self {
+            site: SITES.iter().position(|&x| x == at).unwrap_or(0) as u8,
+            max,
+            row: row as u32,
+            found: Vec::new(),
+        }
+    }
+
+    fn at(&mut self, v: i64, column: usize) -> i64 {
+        let kept = v.clamp(-self.max, self.max);
+        if kept != v {
+            self.found.push(Exception {
+                site: self.site,
+                row: self.row,
+                column: column as u32,
+                excess: v - kept,
+            });
+        }
+        kept
+    }
 }
 
 struct Trace<'a> {
@@ -38,10 +74,6 @@ struct Trace<'a> {
     largest_step: i64,
 }
 
-fn site(s: Site) -> u8 {
-    SITES.iter().position(|&x| x == s).unwrap_or(0) as u8
-}
-
 fn transpose(rows: &[i32], dim: usize) -> Matrix {
     let t = rows.len() / dim;
     (0..dim)
@@ -51,12 +83,23 @@ fn transpose(rows: &[i32], dim: usize) -> Matrix {
 
 /// Sums (rows, positions) of a linear layer, raised and biased.
 fn sums(l: &Linear, x: &Matrix, t: usize) -> Matrix {
-    let bound = x.iter().flatten().map(|v| v.unsigned_abs()).max().unwrap_or(0);
+    let bound = x
+        .iter()
+        .flatten()
+        .map(|v| v.unsigned_abs())
+        .max()
+        .unwrap_or(0);
     let narrow = bound <= 32_767 && bound * 127 * (l.cols as u64) < 1 << 31;
     let halves: Vec<Vec<i16>> = (0..t)
-        .map(|i| x.iter().map(|r| if bound <= 32_767 { r[i] as i16 } else { 0 }).collect())
+        .map(|i| {
+            x.iter()
+                .map(|r| if bound <= 32_767 { r[i] as i16 } else { 0 })
+                .collect()
+        })
         .collect();
-    let wide: Vec<Vec<i64>> = if bound <= 32_767 { Vec::new() } else {
+    let wide: Vec<Vec<i64>> = if bound <= 32_767 {
+        Vec::new()
+    } else {
         (0..t).map(|i| x.iter().map(|r| r[i]).collect()).collect()
     };
     let row = |j: usize| {
@@ -65,14 +108,25 @@ fn sums(l: &Linear, x: &Matrix, t: usize) -> Matrix {
         let bias = l.bias.get(j).copied().unwrap_or(0);
         let dot = |i: usize| -> i64 {
             if bound > 32_767 {
-                return w.iter().zip(&wide[i]).map(|(&a, &b)| i64::from(a) * b).sum();
+                return w
+                    .iter()
+                    .zip(&wide[i])
+                    .map(|(&a, &b)| i64::from(a) * b)
+                    .sum();
             }
             let chunk = if narrow { l.cols } else { 512 };
             let part = |(a, b): (&[i16], &[i16])| -> i64 {
-                let s: i32 = a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum();
+                let s: i32 = a
+                    .iter()
+                    .zip(b)
+                    .map(|(&a, &b)| i32::from(a) * i32::from(b))
+                    .sum();
                 i64::from(s)
             };
-            w16.chunks(chunk).zip(halves[i].chunks(chunk)).map(part).sum()
+            w16.chunks(chunk)
+                .zip(halves[i].chunks(chunk))
+                .map(part)
+                .sum()
         };
         (0..t).map(|i| (dot(i) + bias) << l.lift).collect()
     };
@@ -84,47 +138,52 @@ impl Trace<'_> {
         self.out.tensors.push((id, m, pad));
     }
 
-    /// Clamps, notes what was cut, and returns (values, remainders).
-    fn round(&mut self, y: &Matrix, divisor: &dyn Fn(usize) -> u32, max: i64, at: Site, onto: Option<&Matrix>) -> (Matrix, Matrix) {
-        let (mut q, mut r) = (Vec::with_capacity(y.len()), Vec::with_capacity(y.len()));
-        for (j, row) in y.iter().enumerate() {
+    /// Divides, clamps, notes what was cut, and returns (values, remainders).
+    fn round(
+        &mut self,
+        y: &Matrix,
+        divisor: Divisors<'_>,
+        (max, at): (i64, Site),
+        onto: Option<&Matrix>,
+    ) -> (Matrix, Matrix) {
+        let row = |(j, row): (usize, &Vec<i64>)| {
             let d = divisor(j);
             let half = i64::from(d / 2);
-            let (mut qs, mut rs) = (Vec::with_capacity(self.t), Vec::with_capacity(self.t));
+            let (mut qs, mut rs) = (Vec::with_capacity(row.len()), Vec::with_capacity(row.len()));
+            let mut cut = Cut::new(at, max, j);
             for (t, &y) in row.iter().enumerate() {
                 let q0 = round_div(y, d);
                 rs.push(y - q0 * i64::from(d) + half);
-                let v = q0 + onto.map_or(0, |x| x[j][t]);
-                qs.push(self.cut(v, max, at, j, t));
+                qs.push(cut.at(q0 + onto.map_or(0, |x| x[j][t]), t));
             }
-            q.push(qs);
-            r.push(rs);
-        }
-        (q, r)
+            (qs, (rs, cut.found))
+        };
+        let (q, rest): (Matrix, Vec<_>) = y.par_iter().enumerate().map(row).unzip();
+        (q, self.note(rest))
     }
 
-    fn cut(&mut self, v: i64, max: i64, at: Site, j: usize, t: usize) -> i64 {
-        let kept = v.clamp(-max, max);
-        if kept != v {
-            self.hints.exceptions.push(Exception {
-                site: site(at),
-                row: j as u32,
-                column: t as u32,
-                excess: v - kept,
-            });
-        }
-        kept
+    /// Takes down what was cut; returns the rest.
+    fn note<T>(&mut self, rows: Vec<(T, Vec<Exception>)>) -> Vec<T> {
+        let note = |(rest, found): (T, Vec<Exception>)| {
+            self.hints.exceptions.extend(found);
+            rest
+        };
+        rows.into_iter().map(note).collect()
     }
 
-    fn rounded(&mut self, p: &Rounded, y: &Matrix, divisor: &dyn Fn(usize) -> u32) -> Matrix {
-        let (q, r) = self.round(y, divisor, p.clamp, p.site, None);
+    fn rounded(&mut self, p: &Rounded, y: &Matrix, divisor: Divisors<'_>) -> Matrix {
+        let (q, r) = self.round(y, divisor, (p.clamp, p.site), None);
         self.put(p.value.parts[0].0, q.clone(), 0);
         self.put(p.rest, r, 0);
         q
     }
 
     fn residual(&mut self, value: &super::plan::Value, x: &Matrix) {
-        let part = |f: &dyn Fn(i64) -> i64| x.iter().map(|r| r.iter().map(|&v| f(v)).collect()).collect();
+        let part = |f: &dyn Fn(i64) -> i64| {
+            x.iter()
+                .map(|r| r.iter().map(|&v| f(v)).collect())
+                .collect()
+        };
         let high = part(&|v| v >> RESIDUAL_LOW);
         let low = part(&|v| v & ((1 << RESIDUAL_LOW) - 1));
         self.put(value.parts[0].0, high, 0);
@@ -133,52 +192,66 @@ impl Trace<'_> {
 
     fn onto(&mut self, p: &Rounded, l: &Linear, x: &Matrix, onto: &Matrix) -> Matrix {
         let y = sums(l, x, self.t);
-        let (q, r) = self.round(&y, &|j| l.divisor[j], i64::from(RESIDUAL_MAX), p.site, Some(onto));
+        let (q, r) = self.round(
+            &y,
+            &|j| l.divisor[j],
+            (i64::from(RESIDUAL_MAX), p.site),
+            Some(onto),
+        );
         self.residual(&p.value, &q);
         self.put(p.rest, r, 0);
         q
     }
 
-    fn norm(&mut self, norm: &Norm, p: &NormPlan, x: &Matrix, which: usize) -> Result<Matrix, Refusal> {
+    fn norm(
+        &mut self,
+        norm: &Norm,
+        p: &NormPlan,
+        x: &Matrix,
+        which: usize,
+    ) -> Result<Matrix, Refusal> {
         let d = x.len() as i64;
-        let mut scales: Vec<NormScale> = Vec::with_capacity(self.t);
-        for t in 0..self.t {
-            let mut row = NormRow::default();
-            for v in x.iter().map(|r| r[t]) {
+        let mut rows = vec![NormRow::default(); self.t];
+        for x in x {
+            for (row, &v) in rows.iter_mut().zip(x) {
                 let (h, l) = (v >> RESIDUAL_LOW, v & ((1 << RESIDUAL_LOW) - 1));
                 row.high += (h * h) as u64;
                 row.cross += h * l;
                 row.low += (l * l) as u64;
                 row.total += v;
             }
-            scales.push(row.scale(norm).ok_or(Refusal::Norm(t))?);
-            self.hints.norms[which].push(row);
         }
-        let (mut out, mut limbs) = (Matrix::new(), [Matrix::new(), Matrix::new(), Matrix::new()]);
-        for (j, row) in x.iter().enumerate() {
-            let mut ys = Vec::with_capacity(self.t);
-            let mut ls = [Vec::new(), Vec::new(), Vec::new()];
+        let scale = |(t, r): (usize, &NormRow)| r.scale(norm).ok_or(Refusal::Norm(t));
+        let scales = rows.iter().enumerate().map(scale);
+        let scales: Vec<NormScale> = scales.collect::<Result<_, _>>()?;
+        let row = |(j, row): (usize, &Vec<i64>)| {
+            let mut ys = Vec::with_capacity(row.len());
+            let mut limbs = [Vec::new(), Vec::new(), Vec::new()];
+            let mut cut = Cut::new(p.site, p.clamp, j);
             for (t, &v) in row.iter().enumerate() {
                 let s = scales[t];
                 let u = match norm.kind {
                     NormKind::Rms => v,
-                    NormKind::Layer => d * v - self.hints.norms[which][t].total,
+                    NormKind::Layer => d * v - rows[t].total,
                 };
                 let y = i128::from(u) * i128::from(s.r) * i128::from(norm.gain[j]);
                 let divisor = (1i64 << s.m) - 1;
                 let q0 = round_div_mersenne(y, s.m);
                 let rest = (y - i128::from(q0) * i128::from(divisor)) as i64 + divisor / 2;
-                for (k, l) in ls.iter_mut().enumerate() {
+                for (k, l) in limbs.iter_mut().enumerate() {
                     l.push(rest >> s.limb_start(k) & ((1 << s.limb_bits(k)) - 1));
                 }
                 let b = norm.bias.get(j).map_or(0, |&b| i64::from(b));
-                ys.push(self.cut(q0 + b, p.clamp, p.site, j, t));
+                ys.push(cut.at(q0 + b, t));
             }
-            out.push(ys);
-            for (m, l) in limbs.iter_mut().zip(ls) {
-                m.push(l);
-            }
+            (ys, (limbs, cut.found))
+        };
+        let (out, rest): (Matrix, Vec<_>) = x.par_iter().enumerate().map(row).unzip();
+        let mut limbs = [Matrix::new(), Matrix::new(), Matrix::new()];
+        for of_row in self.note(rest) {
+            limbs.iter_mut().zip(of_row).for_each(|(m, l)| m.push(l));
         }
+        self.hints.norms[which] = rows;
         self.put(p.out.parts[0].0, out.clone(), 0);
         for (id, m) in p.rest.into_iter().zip(limbs) {
             self.put(id, m, 0);
@@ -188,7 +261,9 @@ impl Trace<'_> {
 
     fn rotate(&mut self, p: &Rounded, x: &Matrix) -> Matrix {
         let (s, hd) = (self.s, self.s.shape.head_dim);
-        let Some(rope) = &s.common.rope else { return x.clone() };
+        let Some(rope) = &s.common.rope else {
+            return x.clone();
+        };
         let half = rope.half;
         let turned = (0..x.len())
             .map(|i| {
@@ -197,7 +272,12 @@ impl Trace<'_> {
                 let at = |t: usize| {
                     let k = t * half + c % half;
                     let (cos, sin) = (i64::from(rope.cos[k]), i64::from(rope.sin[k]));
-                    x[i][t] * cos + if lo { -x[pair][t] * sin } else { x[pair][t] * sin }
+                    x[i][t] * cos
+                        + if lo {
+                            -x[pair][t] * sin
+                        } else {
+                            x[pair][t] * sin
+                        }
                 };
                 (0..self.t).map(at).collect()
             })
@@ -205,73 +285,44 @@ impl Trace<'_> {
         self.rounded(p, &turned, &|_| ROPE_DIVISOR)
     }
 
-    fn attention(&mut self, b: &BlockPlan, block: &Block, q: &Matrix, k: &Matrix, v: &Matrix) -> Result<Matrix, Refusal> {
-        let s = self.s.shape;
-        let (t, width, hd) = (self.t, self.t.next_power_of_two(), s.head_dim);
-        let rows = s.heads * width;
-        let pad_rest = |o: usize| i64::from(block.score[o / width] / 2);
-        let blank = |v: i64| vec![vec![v; width]; rows];
-        let (mut score, mut step, mut exp, mut first) = (blank(0), blank(0), blank(32_767), blank(1));
-        let mut rest: Matrix = (0..rows).map(|o| vec![pad_rest(o); width]).collect();
-        let (mut prob, mut low, mut high) = (blank(0), blank(0), blank(0));
-        let mut max = vec![vec![0]; rows];
-        let mut mixed = vec![vec![0i64; t]; s.q_dim()];
-        for h in 0..s.heads {
-            let kv = h / s.group();
-            for i in 0..t {
-                let o = h * width + i;
-                let all: Vec<i64> = (0..t)
-                    .map(|u| (0..hd).map(|c| q[h * hd + c][i] * k[kv * hd + c][u]).sum())
-                    .collect();
-                score[o][..t].copy_from_slice(&all);
-                let seen = if s.causal { i + 1 } else { t };
-                let best = all[..seen].iter().copied().max().unwrap_or(0);
-                let place = all[..seen].iter().position(|&x| x == best).unwrap_or(0);
-                max[o][0] = best;
-                self.hints.largest.push(place as u32);
-                let mut sum = 0u32;
-                for u in 0..seen {
-                    let y = best - all[u];
-                    let z = round_div(y, block.score[h]);
-                    self.largest_step = self.largest_step.max(z);
-                    step[o][u] = z;
-                    rest[o][u] = y - z * i64::from(block.score[h]) + pad_rest(o);
-                    exp[o][u] = i64::from(self.exp[(z as usize).min(EXP_LEN - 1)]);
-                    first[o][u] = i64::from(z == 0);
-                    sum += exp[o][u] as u32;
-                }
-                self.hints.sums.push(sum);
-                let (inv, places) = reciprocal(sum);
-                for u in 0..seen {
-                    let e = exp[o][u] as u32;
-                    let p = i64::from(probability(e, inv, places));
-                    let r = i64::from(e) * i64::from(inv) + (1 << (13 + places)) - (p << (14 + places));
-                    prob[o][u] = p;
-                    low[o][u] = r & ((1 << 14) - 1);
-                    high[o][u] = r >> 14;
-                    for c in 0..hd {
-                        mixed[h * hd + c][i] += p * v[kv * hd + c][u];
-                    }
-                }
+    fn attention(
+        &mut self,
+        b: &BlockPlan,
+        block: &Block,
+        qkv: [&Matrix; 3],
+    ) -> Result<Matrix, Refusal> {
+        let head = |h: usize| Head::run(self.s.shape, block.score[h], &self.exp, qkv, h, self.t);
+        let heads: Vec<Head> = (0..self.s.shape.heads).into_par_iter().map(head).collect();
+        let mut cells: [Matrix; CELLS] = Default::default();
+        let (mut mixed, mut max) = (Matrix::new(), Matrix::new());
+        for h in heads {
+            self.largest_step = self.largest_step.max(h.largest_step);
+            self.hints.largest.extend(h.largest);
+            self.hints.sums.extend(h.sums);
+            for (all, of_head) in cells.iter_mut().zip(h.cells) {
+                all.extend(of_head);
             }
+            max.extend(h.max);
+            mixed.extend(h.mixed);
         }
         if self.largest_step >= 1 << EXP_LOG_MAX {
             return Err(Refusal::Step);
         }
         let x = &b.cells;
-        for (id, m) in [
-            (x.score, score),
-            (x.step, step),
-            (x.step_rest, rest),
-            (x.exp, exp),
-            (x.first, first),
-            (x.prob, prob),
-            (x.prob_low, low),
-            (x.prob_high, high),
-            (x.max, max),
-        ] {
+        let ids = [
+            x.score,
+            x.step,
+            x.step_rest,
+            x.exp,
+            x.first,
+            x.prob,
+            x.prob_low,
+            x.prob_high,
+        ];
+        for (id, m) in ids.into_iter().zip(cells) {
             self.put(id, m, 0);
         }
+        self.put(x.max, max, 0);
         Ok(self.rounded(&b.mixed, &mixed, &|j| block.mix[j]))
     }
 
@@ -293,12 +344,16 @@ impl Trace<'_> {
             for (h, u) in hidden.iter_mut().zip(&up) {
                 h.iter_mut().zip(u).for_each(|(h, u)| *h *= u);
             }
-            let (q, r) = self.round(&hidden, &|j| product[j], p.clamp, p.site, None);
+            let (q, r) = self.round(&hidden, &|j| product[j], (p.clamp, p.site), None);
             self.put(p.rest, r, 0);
             match wide {
                 None => self.put(p.value.parts[0].0, q.clone(), 0),
                 Some(w) => {
-                    let limb = |f: &dyn Fn(i64) -> i64| q.iter().map(|r| r.iter().map(|&v| f(v)).collect()).collect();
+                    let limb = |f: &dyn Fn(i64) -> i64| {
+                        q.iter()
+                            .map(|r| r.iter().map(|&v| f(v)).collect())
+                            .collect()
+                    };
                     let m = (1 << WIDE_LIMB) - 1;
                     self.put(w.limbs[0], limb(&|v| (v + p.clamp) & m), 0);
                     self.put(w.limbs[1], limb(&|v| (v + p.clamp) >> WIDE_LIMB), 0);
@@ -319,9 +374,11 @@ impl Trace<'_> {
             let max = i64::from(nesa_model::spec::ACT_MAX);
             let mut a = x.clone();
             for (j, r) in a.iter_mut().enumerate() {
+                let mut cut = Cut::new(Site::NarrowAttn, max, j);
                 for (t, v) in r.iter_mut().enumerate() {
-                    *v = self.cut(*v, max, Site::NarrowAttn, j, t);
+                    *v = cut.at(*v, t);
                 }
+                self.hints.exceptions.extend(cut.found);
             }
             self.put(id, a.clone(), 0);
             a
@@ -335,7 +392,7 @@ impl Trace<'_> {
             Some([q, k]) => (self.rotate(q, &q0), self.rotate(k, &k0)),
             None => (q0, k0),
         };
-        let mixed = self.attention(b, block, &q, &k, &v)?;
+        let mixed = self.attention(b, block, [&q, &k, &v])?;
         let middle = self.onto(&b.middle, &block.o, &mixed, x);
         if pre {
             let a = self.norm(&block.ffn_norm, &b.ffn_norm, &middle, 1)?;
@@ -371,7 +428,9 @@ pub(crate) fn run(s: &Statement<'_>, plan: &Plan) -> Result<Run, Refusal> {
         trace.out.hints.push(hints);
     }
     let t = plan.positions;
-    trace.out.output = (0..t).flat_map(|i| x.iter().map(move |r| clamp(r[i], RESIDUAL_MAX))).collect();
+    trace.out.output = (0..t)
+        .flat_map(|i| x.iter().map(move |r| clamp(r[i], RESIDUAL_MAX)))
+        .collect();
     trace.out.exp_log = EXP_LEN.ilog2().max(64 - trace.largest_step.leading_zeros());
     Ok(trace.out)
 }
