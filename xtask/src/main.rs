@@ -5,6 +5,7 @@
 //! cargo xtask tidy    the laws of the workspace alone
 //! cargo xtask fuzz N  N inputs for every decoder
 //! cargo xtask bench engine [--json]    this engine and llama.cpp in turn, on one thread, in CPU time
+//! cargo xtask bench proof [--json]     what a succinct proof of MiniLM and SmolLM2 costs, at 128 positions
 //! cargo xtask bench checked [--json]   what checking every product costs, against an unchecked answer under `ee`
 //! cargo xtask bench ee [--json]        tokens per CPU-second under `ee` over `open`; sealing; rotation
 //! cargo xtask bench hops [--json]      three nodes against one process; 8 sessions against one
@@ -24,6 +25,7 @@ mod bench_engine;
 mod bench_hops;
 mod bench_hss;
 mod bench_mpc;
+mod bench_proof;
 mod check_big;
 mod check_decisions;
 mod check_hosts;
@@ -53,21 +55,20 @@ fn main() -> Result<()> {
         ["tidy"] => cargo(&["test", "--quiet", "--package", "xtask"]),
         ["fuzz", runs] => fuzz(runs),
         ["bench", "engine", options @ ..] => bench_engine::run(options),
+        ["bench", "proof", options @ ..] => bench_proof::run(options.contains(&"--json")),
         ["bench", "checked", options @ ..] => bench_checked::run(options.contains(&"--json")),
         ["bench", "ee", options @ ..] => bench_ee::run(options.contains(&"--json")),
         ["bench", "hops", options @ ..] => bench_hops::run(options.contains(&"--json")),
         ["bench", "hss", options @ ..] => bench_hss::run(options),
         ["bench", "mpc", options @ ..] => bench_mpc::run(options),
         ["check", "big", options @ ..] => check_big::run(options.contains(&"--json")),
-        ["check", "decisions", options @ ..] => {
-            check_decisions::run(options.contains(&"--json"))
-        }
+        ["check", "decisions", options @ ..] => check_decisions::run(options.contains(&"--json")),
         ["check", "hosts", options @ ..] => check_hosts::run(options.contains(&"--json")),
         ["check", "hss", options @ ..] => check_hss::run(options.contains(&"--json")),
         ["leakage", options @ ..] => leakage::run(options),
         ["demo"] => demo::run(),
         _ => bail!(
-            "usage: cargo xtask test | tidy | fuzz N | demo | leakage | bench engine|checked|ee|hops|hss|mpc | check big|decisions|hosts|hss"
+            "usage: cargo xtask test | tidy | fuzz N | demo | leakage | bench engine|checked|ee|hops|hss|mpc|proof | check big|decisions|hosts|hss"
         ),
     }
 }

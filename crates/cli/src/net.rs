@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod backend;
 pub mod checking;
+mod closing;
 pub mod cpu;
 pub mod deploy;
 pub mod fleet;

@@ -8,7 +8,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use nesa_codec::Digest;
-use nesa_model::spec::RESIDUAL_MAX;
 use nesa_model::{KvCache, Shard};
 use nesa_proof::Trace;
 
@@ -408,28 +407,7 @@ impl Hop {
         match message {
             Message::Attach { .. } if is_previous => Ok(Vec::new()),
             Message::Rows { start, rows } if is_previous => {
-                let dim = s.shard.shape().dim;
-                let n = rows.len() / dim;
-                let sized = n > 0 && n <= FLIGHT_ROWS_MAX && rows.len() == n * dim;
-                let in_range = rows
-                    .iter()
-                    .all(|v| (-RESIDUAL_MAX..=RESIDUAL_MAX).contains(v));
-                if s.signed.is_some() || !sized || !in_range || start as usize != s.expected() {
-                    return Err(protocol("rows of the wrong size, range or position"));
-                }
-                if start as usize + n > s.open.capacity as usize {
-                    return Err(Refusal::new(
-                        RefusalCode::TooLarge,
-                        "more rows than were opened",
-                    ));
-                }
-                if s.sums_rows_max.is_some_and(|max| n > max) {
-                    let text = "more rows in one flight than a checked session takes";
-                    return Err(Refusal::new(RefusalCode::TooLarge, text));
-                }
-                if s.queue.len() >= self.config.flights_queued_max {
-                    return Err(Refusal::new(RefusalCode::Busy, "too many flights at once"));
-                }
+                s.admit(start, &rows, self.config.flights_queued_max)?;
                 if s.queue.is_empty() {
                     self.turn.push_back(*id);
                 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nesa_argument::inference::{Inference, InferenceProof, Model, PROOF_BYTES_MAX, Range};
-use nesa_argument::transformer::{self, Refusal, Stage, Statement};
+use nesa_argument::transformer::{self, RangeProof, Refusal, Stage, Statement};
 use nesa_codec::{Decode, Encode};
 use nesa_model::block::{Block, Common};
 use nesa_model::engine::Span;
@@ -21,7 +21,8 @@ use nesa_storage::disk::{self, Access};
 use serde_json::{Value, json};
 
 use super::network;
-use crate::output::Unit;
+use crate::net::cpu;
+use crate::output::{Bar, Unit};
 use crate::{Context, Failure};
 
 /// Exit code of evidence that does not hold.
@@ -164,6 +165,8 @@ pub(crate) struct Made {
     bytes: usize,
     /// Seconds of proving in this run; ranges that were found done are not in it.
     seconds: f64,
+    /// CPU seconds of this process so far, where the system tells.
+    cpu: Option<f64>,
     /// Seconds of computing the same rows with the engine.
     native: f64,
 }
@@ -193,6 +196,8 @@ impl Made {
             "bytes": self.bytes,
             "seconds": self.seconds,
             "native_seconds": self.native,
+            "cpu_seconds": self.cpu,
+            "peak_bytes": cpu::peak_bytes(),
             "ratio": self.seconds / self.native.max(1e-9),
             "proof": out.display().to_string(),
         })
@@ -233,14 +238,11 @@ pub(crate) fn prove(
     cells: u32,
 ) -> Result<Made, Failure> {
     let shape = &model.manifest().shape;
-    let (common, vocabulary) = (model.open_common()?, model.open_vocabulary()?);
-    let mut rows = vocabulary
-        .embed(shape, &inference.fed(), 0)
-        .map_err(anyhow::Error::from)?;
-    let mut proof = InferenceProof {
-        ranges: begun(out, &inference),
-        inference,
-    };
+    let common = model.open_common()?;
+    let embedded = model.open_vocabulary()?.embed(shape, &inference.fed(), 0);
+    let mut rows = embedded.map_err(anyhow::Error::from)?;
+    let ranges = begun(out, &inference);
+    let mut proof = InferenceProof { inference, ranges };
     let bar = context.out.bar(shape.layers as u64 * STAGES, Unit::Items);
     let (mut seconds, mut native) = (0.0, 0.0);
     let mut first = 0u32;
@@ -250,17 +252,10 @@ pub(crate) fn prove(
     }
     let mut waiting: Option<Block> = None;
     while (first as usize) < shape.layers {
-        let blocks = take(
-            model,
-            &common,
-            first,
-            rows.len() / shape.dim,
-            cells,
-            &mut waiting,
-        )?;
-        let layers = first..first + blocks.len() as u32;
+        let positions = rows.len() / shape.dim;
+        let blocks = take(model, &common, first, positions, cells, &mut waiting)?;
         let (after, took) = compute(context, model, &common, &blocks, &rows)?;
-        native += took;
+        let layers = first..first + blocks.len() as u32;
         let statement = Statement {
             shape,
             common: &common,
@@ -270,16 +265,8 @@ pub(crate) fn prove(
             input: &rows,
             output: &after,
         };
-        let label = format!("proving blocks {} to {}", layers.start, layers.end - 1);
-        let done =
-            |stage: Stage| u64::from(layers.start) * STAGES + stage as u64 * blocks.len() as u64;
-        let started = Instant::now();
-        let made = transformer::prove(&statement, &mut |stage| {
-            bar.set(&label, done(stage), shape.layers as u64 * STAGES);
-            true
-        })
-        .map_err(refused)?;
-        seconds += started.elapsed().as_secs_f64();
+        let (made, spent) = range(&statement, &bar)?;
+        (native, seconds) = (native + took, seconds + spent);
         first = layers.end;
         rows.clone_from(&after);
         proof.ranges.push(Range {
@@ -298,8 +285,22 @@ pub(crate) fn prove(
         proof,
         bytes: bytes.len(),
         seconds,
+        cpu: cpu::seconds(),
         native,
     })
+}
+
+/// One range's proof and its seconds, with progress.
+fn range(s: &Statement<'_>, bar: &Bar) -> Result<(RangeProof, f64), Failure> {
+    let (layers, total) = (s.layers, s.shape.layers as u64 * STAGES);
+    let label = format!("proving blocks {} to {}", layers.start, layers.end - 1);
+    let started = Instant::now();
+    let made = transformer::prove(s, &mut |stage: Stage| {
+        let within = stage as u64 * s.blocks.len() as u64;
+        bar.set(&label, u64::from(layers.start) * STAGES + within, total);
+        true
+    });
+    Ok((made.map_err(refused)?, started.elapsed().as_secs_f64()))
 }
 
 fn refused(e: Refusal) -> Failure {
@@ -381,11 +382,12 @@ pub(crate) fn verify(
     };
     let tokenizer = model.tokenizer()?;
     let text = tokenizer.decode(&i.answer, true).unwrap_or_default();
-    let reason = format!(
-        "{} of {} tokens follow from the prompt under this model, every integer of every block proved",
-        i.answer.len(),
-        i.answer.len()
-    );
+    let what = match i.answer.len() {
+        0 => "the rows of all positions follow".to_owned(),
+        n => format!("all {n} tokens of the answer follow"),
+    };
+    let reason =
+        format!("{what} from the prompt under this model: every integer of every block is proved");
     let value = json!({
         "ok": true,
         "level": "proof",

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::NetworkError;
 use super::checking::{CheckCost, Checking};
+use super::closing::collect;
 use super::fleet::{Fleet, split};
 use super::heads::Heads;
 use super::private::PrivateCost;
@@ -81,12 +82,12 @@ pub fn random() -> Result<Digest, NetworkError> {
 }
 
 /// An open session: a sender per hop and one inbox for all.
-struct Session<'a> {
-    fleet: &'a Fleet,
-    route: Route,
+pub(super) struct Session<'a> {
+    pub(super) fleet: &'a Fleet,
+    pub(super) route: Route,
     senders: Vec<QuicSender>,
     inbox: mpsc::Receiver<(usize, Result<Message, String>)>,
-    checking: Option<Checking>,
+    pub(super) checking: Option<Checking>,
     /// Flights that were sent and whose last row is not back, while checking.
     under_way: usize,
     // Dropping the last sender would close the inbox.
@@ -212,13 +213,13 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    async fn send(&mut self, i: usize, m: &Message) -> Result<(), NetworkError> {
+    pub(super) async fn send(&mut self, i: usize, m: &Message) -> Result<(), NetworkError> {
         let sent = self.senders[i].send(frame(m)).await;
         sent.map_err(|e| self.fleet.unreachable(i, e.to_string()))
     }
 
     /// The next message of any hop; a refusal or a broken stream is an error.
-    async fn any(&mut self) -> Result<(usize, Message), NetworkError> {
+    pub(super) async fn any(&mut self) -> Result<(usize, Message), NetworkError> {
         match self.next().await? {
             Some((i, Ok(Message::Refused(refusal)))) => {
                 let (node, operator) = self.fleet.names(i);
@@ -238,7 +239,7 @@ impl<'a> Session<'a> {
     }
 
     /// The next message, which must come from hop `i`.
-    async fn receive(&mut self, i: usize) -> Result<Message, NetworkError> {
+    pub(super) async fn receive(&mut self, i: usize) -> Result<Message, NetworkError> {
         let (from, m) = self.any().await?;
         if from == i {
             Ok(m)
@@ -468,78 +469,4 @@ async fn generate(
             _ => return Err(session.fleet.unreachable(last, "it answered out of turn")),
         }
     }
-}
-
-/// Collects signatures, opens the drawn cells and recomputes them.
-async fn collect(
-    session: &mut Session<'_>,
-    ask: &Ask,
-    assurance: Assurance,
-    engine: &mut Engine,
-    blocks: &mut BlockSource<'_>,
-) -> Result<(Bundle, Verdict, Option<CheckCost>), NetworkError> {
-    let n = session.route.hops.len();
-    for i in 0..n {
-        session.send(i, &Message::Finish).await?;
-    }
-    let mut signed: Vec<Option<SignedHop>> = vec![None; n];
-    let mut rows = Vec::new();
-    while signed.iter().any(Option::is_none) {
-        match session.any().await? {
-            (i, Message::Signed { hop, output_rows }) => {
-                signed[i] = Some(*hop);
-                if i == n - 1 {
-                    rows = output_rows;
-                }
-            }
-            (i, _) => return Err(session.fleet.unreachable(i, "it answered out of turn")),
-        }
-    }
-    let route = session.route.clone();
-    let hops: Vec<SignedHop> = signed.into_iter().flatten().collect();
-    // Every hop has signed, after all its sums.
-    let checked = match session.checking.take() {
-        Some(checking) => Some(checking.end().await?),
-        None => None,
-    };
-    let mut evidence = match checked {
-        Some((checker, _)) if checker.violation().is_some() => {
-            return Err(blame(&hops, checker).into());
-        }
-        _ => Evidence::new(ask, &route, assurance, hops, rows)?,
-    };
-    let mut cost = None;
-    if let Some((checker, spent)) = checked {
-        evidence.checked(checker)?;
-        cost = Some(spent);
-    }
-    for (hop, layer, positions) in evidence.challenges() {
-        session
-            .send(hop, &Message::Challenge { layer, positions })
-            .await?;
-        match session.receive(hop).await? {
-            Message::Opened(opening) => evidence.opened(*opening),
-            _ => return Err(session.fleet.unreachable(hop, "it answered out of turn")),
-        }
-    }
-    let verdict = evidence.verify(blocks, engine)?;
-    let least = match assurance {
-        Assurance::Receipt => Level::Receipt,
-        Assurance::Spot(_) => Level::Spot,
-        Assurance::Checked => Level::Checked,
-    };
-    if verdict.level < least {
-        return Err(NetworkError::Assurance {
-            asked: assurance.name(),
-            obtained: verdict.level,
-        });
-    }
-    let identity = session.fleet.identity();
-    let namespace = nesa_net::Namespace::new(nesa_proof::statement::SIGN_NAMESPACE);
-    let sign = |digest: &[u8]| identity.sign(namespace, digest);
-    Ok((
-        evidence.bundle(session.fleet.client(), &sign),
-        verdict,
-        cost,
-    ))
 }

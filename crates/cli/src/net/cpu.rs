@@ -25,6 +25,15 @@ pub fn thread_seconds() -> Option<f64> {
     Some(ns as f64 / 1e9)
 }
 
+/// Most bytes of memory that this process has held, or `None` where the system does not tell.
+#[must_use]
+pub fn peak_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib << 10)
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::seconds;

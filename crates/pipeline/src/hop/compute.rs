@@ -57,28 +57,7 @@ impl Hop {
                 continue;
             }
             p.session.trace.close_flight(p.start as usize);
-            let last = p.session.open.next.is_none();
-            // The client samples from the last row only; the others stay in the commitment.
-            let (start, rows) = if last {
-                (
-                    p.start + p.rows as u32 - 1,
-                    rows[(p.rows - 1) * dim..].to_vec(),
-                )
-            } else {
-                (p.start, rows)
-            };
-            let message = Message::Rows { start, rows };
-            effects.push(if last {
-                Effect::Client {
-                    session: p.id,
-                    message,
-                }
-            } else {
-                Effect::Forward {
-                    session: p.id,
-                    message,
-                }
-            });
+            effects.push(onward(&p, rows, dim));
             // After the rows: nobody waits for them.
             let frames = p.sums.map(Packer::finish).into_iter().flatten();
             effects.extend(frames.map(|sums| Effect::Client {
@@ -219,4 +198,22 @@ fn spans(parts: &mut [Part]) -> Vec<Span<'_>> {
             rows: p.rows,
         })
         .collect()
+}
+
+/// Rows to the next hop, or the last one to the client.
+fn onward(p: &Part, rows: Vec<i32>, dim: usize) -> Effect {
+    let session = p.id;
+    if p.session.open.next.is_some() {
+        let message = Message::Rows {
+            start: p.start,
+            rows,
+        };
+        return Effect::Forward { session, message };
+    }
+    // The client samples from the last row only; the others stay in the commitment.
+    let message = Message::Rows {
+        start: p.start + p.rows as u32 - 1,
+        rows: rows[(p.rows - 1) * dim..].to_vec(),
+    };
+    Effect::Client { session, message }
 }

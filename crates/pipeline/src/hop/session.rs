@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use nesa_model::spec::RESIDUAL_MAX;
 use nesa_model::{KvCache, Shard};
 use nesa_proof::checked::flight_rows_max;
 use nesa_proof::trace::Committed;
@@ -10,7 +11,7 @@ use nesa_proof::{HopStatement, SignedHop, Trace};
 
 use super::PeerKey;
 use crate::fault::Fault;
-use crate::wire::{Message, Open, Refusal, RefusalCode};
+use crate::wire::{FLIGHT_ROWS_MAX, Message, Open, Refusal, RefusalCode};
 
 /// State of one session.
 pub(super) struct Session {
@@ -31,6 +32,33 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Whether a flight fits where the session stands, of which at most `queued_max` wait.
+    pub(super) fn admit(&self, start: u32, rows: &[i32], queued_max: usize) -> Result<(), Refusal> {
+        let dim = self.shard.shape().dim;
+        let n = rows.len() / dim;
+        let sized = n > 0 && n <= FLIGHT_ROWS_MAX && rows.len() == n * dim;
+        let in_range = rows
+            .iter()
+            .all(|v| (-RESIDUAL_MAX..=RESIDUAL_MAX).contains(v));
+        let expected = start as usize == self.expected();
+        if self.signed.is_some() || !sized || !in_range || !expected {
+            let text = "rows of the wrong size, range or position";
+            return Err(Refusal::new(RefusalCode::Protocol, text));
+        }
+        if start as usize + n > self.open.capacity as usize {
+            let text = "more rows than were opened";
+            return Err(Refusal::new(RefusalCode::TooLarge, text));
+        }
+        if self.sums_rows_max.is_some_and(|max| n > max) {
+            let text = "more rows in one flight than a checked session takes";
+            return Err(Refusal::new(RefusalCode::TooLarge, text));
+        }
+        if self.queue.len() >= queued_max {
+            return Err(Refusal::new(RefusalCode::Busy, "too many flights at once"));
+        }
+        Ok(())
+    }
+
     pub(super) fn new(
         now_ms: u64,
         client: PeerKey,

@@ -198,17 +198,8 @@ impl Openings {
     ) -> Result<Params, Invalid> {
         let wrong = Invalid("the constants of the model");
         let s = p.shape;
+        self.check_block(manifest, p, (op, part))?;
         let turned = matches!(op, Op::RotateQ | Op::RotateK);
-        let block = norm_of(s, op).is_some()
-            || matrix(s, op).is_some()
-            || divisors_of(p, op, part).is_some()
-            || op == Op::Activation;
-        if block {
-            let root = manifest.layers.get(p.cell.layer as usize);
-            let leaves = if s.gated { 13 } else { 11 };
-            let ok = self.operators.len() == leaves && root == Some(&merkle::root(&self.operators));
-            check(ok, "the block's operators")?;
-        }
         let leaf = |i: usize| self.operators.get(i).ok_or(wrong);
         if let Some(i) = norm_of(s, op) {
             let norm = self.norm.as_ref().ok_or(wrong)?;
@@ -254,6 +245,27 @@ impl Openings {
             return self.entries(leaf(8)?, &values);
         }
         Ok(Params::None)
+    }
+
+    /// The block's operators are those of the model, where the step reads any of them.
+    fn check_block(
+        &self,
+        manifest: &Manifest,
+        p: &Program<'_>,
+        (op, part): (Op, usize),
+    ) -> Result<(), Invalid> {
+        let s = p.shape;
+        let reads = norm_of(s, op).is_some()
+            || matrix(s, op).is_some()
+            || divisors_of(p, op, part).is_some()
+            || op == Op::Activation;
+        if !reads {
+            return Ok(());
+        }
+        let root = manifest.layers.get(p.cell.layer as usize);
+        let leaves = if s.gated { 13 } else { 11 };
+        let ok = self.operators.len() == leaves && root == Some(&merkle::root(&self.operators));
+        check(ok, "the block's operators")
     }
 
     /// The digest of the product divisors, which lies under `leaf` with the largest product.

@@ -315,16 +315,22 @@ impl<'a> Program<'a> {
                 r.all(self.steps(if s.gated { Op::Product } else { Op::Activation }));
             }
             Op::OutputNorm => r.all(self.steps(Op::Down)),
-            Op::Commit => match (self.cell.half, post) {
-                (Half::Cached, _) => {
-                    r.all(self.steps(if s.rotary { Op::RotateK } else { Op::K }));
-                    r.all(self.steps(Op::V));
-                }
-                (Half::Row, true) => r.all(self.steps(Op::OutputNorm)),
-                (Half::Row, false) => r.all(self.steps(Op::Down)),
-            },
+            Op::Commit => self.committed(&mut r),
         }
         r
+    }
+
+    /// What the last step, the cell's digest, reads.
+    fn committed(&self, r: &mut Reads) {
+        match (self.cell.half, self.shape.order) {
+            (Half::Cached, _) => {
+                let rotary = self.shape.rotary;
+                r.all(self.steps(if rotary { Op::RotateK } else { Op::K }));
+                r.all(self.steps(Op::V));
+            }
+            (Half::Row, Order::Post) => r.all(self.steps(Op::OutputNorm)),
+            (Half::Row, Order::Pre) => r.all(self.steps(Op::Down)),
+        }
     }
 
     /// The tiles of `op` that hold head `head`.

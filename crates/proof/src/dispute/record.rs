@@ -404,12 +404,7 @@ fn constants(
             .extend(parts.common.tables.iter().map(nesa_model::Table::root));
     }
     if turned {
-        let bytes = opening::rope_bytes(parts.common.rope.as_ref()?);
-        let at = opening::rope_layout(s.context, s.head_dim / 2, p.cell.position as usize);
-        out.slices = at
-            .iter()
-            .map(|l| Slice::of(&bytes, l))
-            .collect::<Option<_>>()?;
+        out.slices = rotation(parts, p)?;
     }
     if op == Op::Activation {
         out.operators = b.operators();
@@ -420,4 +415,11 @@ fn constants(
         out.slices = values.iter().map(slice).collect::<Option<_>>()?;
     }
     Some(out)
+}
+
+/// The rotation's entries at the cell's position.
+fn rotation(parts: &Parts<'_>, p: &Program<'_>) -> Option<Vec<Slice>> {
+    let (s, bytes) = (p.shape, opening::rope_bytes(parts.common.rope.as_ref()?));
+    let at = opening::rope_layout(s.context, s.head_dim / 2, p.cell.position as usize);
+    at.iter().map(|l| Slice::of(&bytes, l)).collect()
 }
