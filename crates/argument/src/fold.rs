@@ -2,13 +2,11 @@
 //!
 //! It is all that the argument needs of the weights, once per proof, whatever the number of positions.
 
+use nesa_kernels::{LIMBS, Level, WEIGHT_COLUMNS, WEIGHT_ROWS_MAX, weight_sums};
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, PrimeField64};
 use rayon::prelude::*;
 
-use crate::field::{DEGREE, E, F, coordinates};
-
-/// Columns that one task sums.
-const COLUMNS: usize = 256;
+use crate::field::{E, F, coordinates};
 
 /// `Σ_j e[j] · w[j][k]` for `w` (rows, cols), by definition.
 #[must_use]
@@ -22,41 +20,50 @@ pub fn reference(w: &[i8], cols: usize, e: &[E]) -> Vec<E> {
     out
 }
 
-/// [`reference`] over 32-bit halves of the coefficients: |w|·2^32 summed over 2^16 rows stays in 64 bits.
+/// Two signed limbs of 32 bits that represent `v` modulo p.
+fn limbs(v: F) -> [i32; 2] {
+    let u = v.as_canonical_u64();
+    // From (p − 1)/2 on negative, so that the high limb is in range as well.
+    let centred = if u < F::ORDER_U64 / 2 {
+        u
+    } else {
+        u.wrapping_sub(F::ORDER_U64)
+    };
+    let low = centred as i32;
+    let high = centred.cast_signed().wrapping_sub(i64::from(low)) >> 32;
+    [low, high as i32]
+}
+
+/// [`reference`] over 32-bit limbs of the coefficients, on all cores.
 #[must_use]
 pub fn fold(w: &[i8], cols: usize, e: &[E]) -> Vec<E> {
-    let halves: Vec<[i64; 2 * DEGREE]> = e
+    let rows = e.len().min(w.len() / cols.max(1));
+    if rows > WEIGHT_ROWS_MAX {
+        return reference(w, cols, e);
+    }
+    let w = &w[..rows * cols];
+    let coefficients: Vec<[i32; LIMBS]> = e[..rows]
         .iter()
         .map(|c| {
-            let mut out = [0; 2 * DEGREE];
-            for (o, v) in out.chunks_exact_mut(2).zip(coordinates(c)) {
-                let v = v.as_canonical_u64();
-                o[0] = (v & 0xffff_ffff) as i64;
-                o[1] = (v >> 32) as i64;
-            }
-            out
+            let [low, high] = [0, 1].map(|d| limbs(coordinates(c)[d]));
+            [low[0], low[1], high[0], high[1]]
         })
         .collect();
+    let level = Level::detect();
     let mut out = E::zero_vec(cols);
-    out.par_chunks_mut(COLUMNS).enumerate().for_each(|(b, out)| {
-        let first = b * COLUMNS;
-        let mut sums = [[0i64; COLUMNS]; 2 * DEGREE];
-        for (row, h) in w.chunks_exact(cols).zip(&halves) {
-            let row = &row[first..first + out.len()];
-            for (sums, &h) in sums.iter_mut().zip(h) {
-                for (s, &v) in sums.iter_mut().zip(row) {
-                    *s += i64::from(v) * h;
-                }
-            }
-        }
+    let block = |(b, out): (usize, &mut [E])| {
+        let sums = weight_sums(level, &coefficients, w, cols, b * WEIGHT_COLUMNS, out.len());
         for (k, o) in out.iter_mut().enumerate() {
-            let at = |i: usize| {
-                let high = F::from_i64(sums[2 * i + 1][k]) * F::from_u64(1 << 32);
-                high + F::from_i64(sums[2 * i][k])
+            let at = |d: usize| {
+                let high = F::from_i64(sums[2 * d + 1][k]) * F::from_u64(1 << 32);
+                high + F::from_i64(sums[2 * d][k])
             };
             *o = E::from_basis_coefficients_fn(at);
         }
-    });
+    };
+    out.par_chunks_mut(WEIGHT_COLUMNS)
+        .enumerate()
+        .for_each(block);
     out
 }
 
@@ -67,12 +74,33 @@ mod tests {
     #[test]
     fn the_fast_fold_equals_the_definition() {
         for (rows, cols) in [(1, 1), (5, 300), (700, 257)] {
-            let w: Vec<i8> = (0..rows * cols).map(|i| ((i * 37) % 255) as u8 as i8).collect();
+            let w: Vec<i8> = (0..rows * cols)
+                .map(|i| ((i * 37) % 255) as u8 as i8)
+                .collect();
             let w: Vec<i8> = w.into_iter().map(|v| v.max(-127)).collect();
             let e: Vec<E> = (0..rows)
                 .map(|i| E::from_basis_coefficients_fn(|d| -F::from_u64((i * 3 + d + 1) as u64)))
                 .collect();
             assert_eq!(fold(&w, cols, &e), reference(&w, cols, &e));
+        }
+    }
+
+    #[test]
+    fn limbs_represent_their_element() {
+        let half = F::ORDER_U64 / 2;
+        for u in [
+            0,
+            1,
+            half - 1,
+            half,
+            half + 1,
+            F::ORDER_U64 - 1,
+            1 << 31,
+            1 << 63,
+        ] {
+            let [low, high] = limbs(F::from_u64(u)).map(i64::from);
+            let value = F::from_i64(low) + F::from_i64(high) * F::from_u64(1 << 32);
+            assert_eq!(value, F::from_u64(u), "{u}");
         }
     }
 }

@@ -226,7 +226,6 @@ pub fn expand(layout: &Layout, form: &Form) -> Vec<E> {
 }
 
 /// The value of a form at a witness, by its definition.
-#[must_use]
 pub fn value(layout: &Layout, form: &Form, f: &[F]) -> E {
     let weights = expand(layout, form);
     let sum: E = weights.iter().zip(f).map(|(&w, &x)| w * x).sum();
@@ -240,7 +239,6 @@ struct Inner<'a> {
 }
 
 /// The multilinear extension of a form's weights at `point`: the verifier's side.
-#[must_use]
 pub fn evaluate(layout: &Layout, form: &Form, point: &[E]) -> E {
     let n = point.len();
     let merged = merge(layout, form);
@@ -328,7 +326,6 @@ impl<'a> Inner<'a> {
 }
 
 /// `Σ a·b` over the shorter of two vectors.
-#[must_use]
 pub fn dot(a: &[E], b: &[E]) -> E {
     a.iter().zip(b).map(|(&x, &y)| x * y).sum()
 }

@@ -38,13 +38,15 @@ pub struct Tensor {
 
 /// Cuts `outer` rows into power-of-two runs, largest first.
 pub fn runs(outer: usize) -> impl Iterator<Item = (usize, u32)> {
-    let mut first = 0;
-    (0..usize::BITS).rev().filter_map(move |bit| {
-        (outer >> bit & 1 == 1).then(|| {
-            let at = first;
-            first += 1 << bit;
-            (at, bit)
-        })
+    let set = move |bit: &u32| outer >> bit & 1 == 1;
+    (0..usize::BITS).rev().filter(set).map(move |bit| {
+        // The digits above this one come first.
+        let first = if bit + 1 < usize::BITS {
+            outer >> (bit + 1) << (bit + 1)
+        } else {
+            0
+        };
+        (first, bit)
     })
 }
 
@@ -141,7 +143,6 @@ pub fn eq_table(point: &[E]) -> Vec<E> {
 }
 
 /// `eq(point, index)` for one index.
-#[must_use]
 pub fn eq_at(point: &[E], index: usize) -> E {
     let n = point.len();
     let factor = |(k, &r): (usize, &E)| {
@@ -155,7 +156,6 @@ pub fn eq_at(point: &[E], index: usize) -> E {
 }
 
 /// `eq(a, b)` of two points of equal length.
-#[must_use]
 pub fn eq_points(a: &[E], b: &[E]) -> E {
     a.iter()
         .zip(b)

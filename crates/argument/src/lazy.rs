@@ -20,7 +20,6 @@ fn split<const N: usize>(v: &[E; N]) -> [[F; N]; 2] {
 
 /// `Σ a·b`.
 #[inline(always)]
-#[must_use]
 pub fn dot<const N: usize>(a: &[E; N], b: &[E; N]) -> E {
     let ([a0, a1], [b0, b1]) = (split(a), split(b));
     let low = F::dot_product(&a0, &b0) + NON_RESIDUE * F::dot_product(&a1, &b1);
@@ -53,7 +52,6 @@ impl Factor {
 
     /// `r·x`.
     #[inline(always)]
-    #[must_use]
     pub fn times(&self, x: E) -> E {
         let [[x0], [x1]] = split(&[x]);
         let x = [x0, x1];
@@ -65,7 +63,6 @@ impl Factor {
 
     /// The line through `low` at 0 and `high` at 1, at `r`.
     #[inline(always)]
-    #[must_use]
     pub fn line(&self, low: E, high: E) -> E {
         low + self.times(high - low)
     }

@@ -48,7 +48,6 @@ impl Instance {
     }
 
     /// The sum by its definition.
-    #[must_use]
     pub fn sum(&self) -> E {
         let at = |x: usize| -> E {
             self.monomials
@@ -192,7 +191,6 @@ pub fn verify(
 }
 
 /// The value of the monomials at polynomials' values.
-#[must_use]
 pub fn combine(monomials: &[Monomial], values: &[E]) -> E {
     monomials
         .iter()

@@ -43,7 +43,6 @@ impl Compress {
     }
 
     /// The weight of a tag.
-    #[must_use]
     pub fn tag(&self, tag: u32) -> E {
         self.tag * F::from_u32(tag)
     }
@@ -111,7 +110,6 @@ impl Lookup<'_> {
     }
 
     /// The multilinear extension of [`Lookup::entries`] at `point`.
-    #[must_use]
     pub fn evaluate(&self, c: &Compress, point: &[E]) -> E {
         match self {
             Self::Width(_) => segments(c, point, 0, false),

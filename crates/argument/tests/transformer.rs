@@ -40,13 +40,20 @@ fn honest_runs_are_accepted_and_nothing_else() {
                 output: &y,
             };
             let proof = prove(&s, &mut |_| true).expect("an honest run has a proof");
-            assert_eq!(verify(&s, &proof), Ok(()), "shape {i}, {positions} positions");
+            assert_eq!(
+                verify(&s, &proof),
+                Ok(()),
+                "shape {i}, {positions} positions"
+            );
             let bytes = proof.to_bytes();
             let again = RangeProof::from_bytes(&bytes).expect("canonical");
             assert_eq!(again.to_bytes(), bytes);
             let mut wrong = y.clone();
             wrong[0] += 1;
-            let lie = Statement { output: &wrong, ..s };
+            let lie = Statement {
+                output: &wrong,
+                ..s
+            };
             assert_eq!(prove(&lie, &mut |_| true).err(), Some(Refusal::Output));
             assert!(verify(&lie, &proof).is_err());
         }

@@ -16,7 +16,7 @@ const CHANNEL_VARS: usize = 17;
 
 /// Coefficients over positions, channels and heads.
 #[derive(Debug)]
-pub struct Challenges {
+pub(super) struct Challenges {
     /// Per position; zero for padding.
     pub time: Vector,
     /// Per key position; zero for padding.
@@ -25,8 +25,6 @@ pub struct Challenges {
     pub padding: Vector,
     /// One for real positions, zero for padding.
     pub real: Vector,
-    /// One for all positions.
-    pub ones: Vector,
     /// Per head.
     pub heads: Vector,
     /// Per channel of a head.
@@ -46,7 +44,7 @@ pub struct Challenges {
 impl Challenges {
     /// Draws them for `positions` positions, padded to `2^log_t`.
     #[must_use]
-    pub fn draw(shape: &Shape, positions: usize, log_t: u32, t: &mut Transcript) -> Self {
+    pub(super) fn draw(shape: &Shape, positions: usize, log_t: u32, t: &mut Transcript) -> Self {
         let mut time = eq_table(&t.challenges(log_t as usize));
         let mut key = eq_table(&t.challenges(log_t as usize));
         let mut padding = key.clone();
@@ -75,7 +73,6 @@ impl Challenges {
         let squares = [t.challenge(), t.challenge(), t.challenge()];
         Self {
             time_sum: time.iter().copied().sum(),
-            ones: vec![E::ONE; time.len()].into(),
             real: real.into(),
             padding: padding.into(),
             rows: rows.into(),
@@ -92,7 +89,7 @@ impl Challenges {
 
     /// Coefficients of `n` channels.
     #[must_use]
-    pub fn channels(&self, n: usize) -> Vector {
+    pub(super) fn channels(&self, n: usize) -> Vector {
         let new = || Arc::from(eq_first(&self.channel, n));
         let mut known = self.by_len.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(n).or_insert_with(new).clone()

@@ -166,7 +166,11 @@ impl Checker {
     /// Whether every lookup that reads cell (row, column) of one of `ids` succeeds.
     #[must_use]
     pub fn lookups_hold(&self, w: &Witness, ids: &[TensorId], at: &[(usize, usize)]) -> bool {
-        let reads = |f: &&Family| f.parts.iter().any(|p| p.tensor.is_some_and(|t| ids.contains(&t)));
+        let reads = |f: &&Family| {
+            f.parts
+                .iter()
+                .any(|p| p.tensor.is_some_and(|t| ids.contains(&t)))
+        };
         self.families.iter().filter(reads).all(|f| {
             let rows = Rows::new(f, |c| c);
             let mut row = E::zero_vec(1 << f.log_inner);
@@ -223,7 +227,6 @@ fn public<'a>(s: &'a Statement<'a>, w: &'a Witness, scales: &'a Scales) -> Publi
 }
 
 /// The value of a form, term by term.
-#[must_use]
 pub fn value(layout: &Layout, form: &Form, f: &[F]) -> E {
     let mut sum = form.constant;
     for term in &form.terms {

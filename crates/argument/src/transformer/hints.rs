@@ -86,7 +86,9 @@ impl NormRow {
         let bias = norm.bias.iter().map(|b| u64::from(b.unsigned_abs())).max();
         let largest = u128::from(gain.unwrap_or(0)).checked_shl(k)?;
         let left = u128::from(F::ORDER_U64).checked_sub(largest)? >> m;
-        let room = u64::try_from(left).ok()?.checked_sub(bias.unwrap_or(0) + 1)?;
+        let room = u64::try_from(left)
+            .ok()?
+            .checked_sub(bias.unwrap_or(0) + 1)?;
         (room >= u64::from(norm.clamp.unsigned_abs())).then_some(NormScale { r, m, room })
     }
 }

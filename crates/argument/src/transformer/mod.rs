@@ -17,6 +17,7 @@ pub mod check;
 pub(crate) mod families;
 mod head;
 pub mod hints;
+mod leaves;
 pub mod plan;
 mod proof;
 mod prove;
@@ -143,8 +144,10 @@ impl Statement<'_> {
     pub(crate) fn positions(&self) -> Result<usize, &'static str> {
         let dim = self.shape.dim;
         let t = self.input.len() / dim.max(1);
-        let in_range = |rows: &[i32]| rows.iter()
-                .all(|v| v.unsigned_abs() <= RESIDUAL_MAX.unsigned_abs());
+        let in_range = |rows: &[i32]| {
+            rows.iter()
+                .all(|v| v.unsigned_abs() <= RESIDUAL_MAX.unsigned_abs())
+        };
         if !self.shape.is_valid() || !self.common.fits(self.shape) {
             return Err("shape");
         }

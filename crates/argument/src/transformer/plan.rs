@@ -45,7 +45,7 @@ impl Value {
 /// Operators whose output is clamped, for exceptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "named after the specification's operators")]
 pub enum Site {
     AttnNorm,
     Q,
@@ -111,7 +111,7 @@ pub struct NormPlan {
 
 /// Attention cells.
 #[derive(Debug, Clone)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "named after the specification's operators")]
 pub struct Cells {
     pub score: TensorId,
     pub step: TensorId,
@@ -134,9 +134,12 @@ pub struct WideProduct {
     pub complement: [TensorId; 2],
 }
 
+/// `up`, the product, and its limbs where it is wide.
+pub type GatedPlan = (Rounded, Rounded, Option<WideProduct>);
+
 /// Tensors of one block.
 #[derive(Debug, Clone)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "named after the specification's operators")]
 pub struct BlockPlan {
     pub input: Value,
     pub attn_norm: NormPlan,
@@ -156,7 +159,7 @@ pub struct BlockPlan {
     pub gate: Rounded,
     pub act: TensorId,
     /// `up` and the product, of gated models.
-    pub gated: Option<(Rounded, Rounded, Option<WideProduct>)>,
+    pub gated: Option<GatedPlan>,
     pub hidden: Value,
     pub output: Rounded,
     /// The block's output row.
@@ -300,6 +303,30 @@ impl Builder<'_> {
         Ok((rounded, Some(WideProduct { limbs, complement })))
     }
 
+    fn feed_forward(
+        &mut self,
+        b: &Block,
+    ) -> Result<(Rounded, TensorId, Option<GatedPlan>), Refusal> {
+        let s = self.shape;
+        let first = match &b.ffn {
+            Ffn::Gated { gate, .. } => gate,
+            Ffn::Plain { up, .. } => up,
+        };
+        let gate = self.rounded(s.ffn, i64::from(first.clamp), Site::Gate)?;
+        let act = self.rows(s.ffn);
+        let gated = match &b.ffn {
+            Ffn::Gated {
+                up, product_max, ..
+            } => {
+                let up = self.rounded(s.ffn, i64::from(up.clamp), Site::Up)?;
+                let (product, wide) = self.product(i64::from(*product_max))?;
+                Some((up, product, wide))
+            }
+            Ffn::Plain { .. } => None,
+        };
+        Ok((gate, act, gated))
+    }
+
     fn block(&mut self, b: &Block, input: Value) -> Result<BlockPlan, Refusal> {
         let s = self.shape;
         let pre = s.order == Order::Pre;
@@ -333,22 +360,7 @@ impl Builder<'_> {
         } else {
             attn_norm.out.clone()
         };
-        let first = match &b.ffn {
-            Ffn::Gated { gate, .. } => gate,
-            Ffn::Plain { up, .. } => up,
-        };
-        let gate = self.rounded(s.ffn, i64::from(first.clamp), Site::Gate)?;
-        let act = self.rows(s.ffn);
-        let gated = match &b.ffn {
-            Ffn::Gated {
-                up, product_max, ..
-            } => {
-                let up = self.rounded(s.ffn, i64::from(up.clamp), Site::Up)?;
-                let (product, wide) = self.product(i64::from(*product_max))?;
-                Some((up, product, wide))
-            }
-            Ffn::Plain { .. } => None,
-        };
+        let (gate, act, gated) = self.feed_forward(b)?;
         let hidden = match &gated {
             Some((_, product, _)) => product.value.clone(),
             None => Value::plain(act),

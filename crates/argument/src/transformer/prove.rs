@@ -4,8 +4,9 @@ use p3_field::{PrimeCharacteristicRing, PrimeField64};
 use rayon::prelude::*;
 
 use super::challenge::Challenges;
-use super::families::{Alpha, Family, Kind, Leaves, Memory, arrange, tables};
+use super::families::{Alpha, Family, Kind, tables};
 use super::hints::BlockHints;
+use super::leaves::{Leaves, Memory, arrange};
 use super::plan::{Plan, divisor_bits};
 use super::public::{Public, scales, total};
 use super::rows::Rows;
@@ -132,7 +133,7 @@ fn count(public: &Public<'_>, f: &mut [F]) {
 }
 
 /// Sees where a proof is; stops it by returning false.
-pub type Progress<'a> = &'a mut dyn FnMut(Stage) -> bool;
+pub(super) type Progress<'a> = &'a mut dyn FnMut(Stage) -> bool;
 
 fn step(progress: &mut Progress<'_>, stage: Stage) -> Result<(), Refusal> {
     if progress(stage) {

@@ -73,4 +73,3 @@ pub(crate) fn total(forms: Vec<Form>, t: &mut Transcript) -> Form {
     }
     all
 }
-

@@ -21,7 +21,7 @@ use crate::sumcheck::{Instance, Monomial};
 
 /// Which product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// Of normalisation 0 or 1.
     Squares(usize),
     /// Activation times linear branch.
@@ -34,7 +34,7 @@ pub enum Kind {
 
 /// One instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quadratic {
+pub(super) struct Quadratic {
     /// Which product.
     pub kind: Kind,
     /// Index of the block in the range.
@@ -47,7 +47,7 @@ pub struct Quadratic {
 
 /// All instances, in a fixed order.
 #[must_use]
-pub fn instances(plan: &Plan, shape: &Shape) -> Vec<Quadratic> {
+pub(super) fn instances(plan: &Plan, shape: &Shape) -> Vec<Quadratic> {
     let mut all = Vec::new();
     for (block, b) in plan.blocks.iter().enumerate() {
         let mut add = |kind, rows| {
@@ -73,7 +73,7 @@ pub fn instances(plan: &Plan, shape: &Shape) -> Vec<Quadratic> {
 
 /// Adds claims up to what the blocks' forms use.
 #[must_use]
-pub fn sums(all: &[Quadratic], claims: &[E], blocks: usize) -> Vec<Sums> {
+pub(super) fn sums(all: &[Quadratic], claims: &[E], blocks: usize) -> Vec<Sums> {
     let mut out = vec![Sums::default(); blocks];
     for (q, &c) in all.iter().zip(claims) {
         let s = &mut out[q.block];

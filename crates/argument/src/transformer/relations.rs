@@ -3,8 +3,9 @@
 //! One function per operator of the specification (`docs/spec/intspec.md` §3). With random coefficients
 //! `e` over channels and `u` over positions, a relation `R[j][t] = 0` becomes `Σ e[j]·u[t]·R[j][t] = 0`.
 
+mod attention;
+
 use nesa_model::block::{Block, Common, Ffn};
-use nesa_model::ops::attention::reciprocal;
 use nesa_model::ops::linear::Linear;
 use nesa_model::ops::norm::{Norm, NormKind};
 use nesa_model::spec::{Order, ROPE_DIVISOR, Shape};
@@ -20,7 +21,7 @@ use crate::layout::TensorId;
 
 /// The sums that quadratic instances claim, by what they enter.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Sums {
+pub(super) struct Sums {
     /// Squares of both normalisations' inputs.
     pub squares: [E; 2],
     /// Query-key products.
@@ -106,7 +107,8 @@ impl Ctx<'_> {
         // Coefficients of their own: u·e at the cell is already random and differs per cell.
         let rows = self.plan.layout.tensor(value.parts[0].0).outer;
         let e = self.c.channels(rows);
-        let weight = |x: &super::hints::Exception| e[x.row as usize] * self.c.key[x.column as usize];
+        let weight =
+            |x: &super::hints::Exception| e[x.row as usize] * self.c.key[x.column as usize];
         for &(id, factor) in &value.parts {
             let cells: Vec<(u32, u32, E)> = self
                 .exceptions(site)
@@ -127,7 +129,12 @@ impl Ctx<'_> {
         let lift = int(1 << l.lift);
         let w: Vector = fold(&l.weight, l.cols, &e).into();
         add_value(&mut f, input, lift, &w, &self.c.time);
-        let bias: E = l.bias.iter().zip(e.iter()).map(|(&b, &x)| x * F::from_i64(b)).sum();
+        let bias: E = l
+            .bias
+            .iter()
+            .zip(e.iter())
+            .map(|(&b, &x)| x * F::from_i64(b))
+            .sum();
         f.constant += lift * bias * self.c.time_sum;
         if let Some(x) = onto {
             let ed = scaled(&e, |j| i64::from(l.divisor[j]));
@@ -139,7 +146,9 @@ impl Ctx<'_> {
 
     fn norm(&self, norm: &Norm, n: &NormPlan, input: &Value, which: usize) -> Vec<Form> {
         let (c, scales) = (self.c, &self.scales[which]);
-        let at = |v: &Vector, by: &dyn Fn(usize) -> i64| scaled(v, |t| if t < scales.len() { by(t) } else { 0 });
+        let at = |v: &Vector, by: &dyn Fn(usize) -> i64| {
+            scaled(v, |t| if t < scales.len() { by(t) } else { 0 })
+        };
         let d = norm.gain.len() as i64;
         let e = c.channels(norm.gain.len());
         let eg = scaled(&e, |j| i64::from(norm.gain[j]));
@@ -148,7 +157,11 @@ impl Ctx<'_> {
         let rows = &self.hints.norms[which];
         if norm.kind == NormKind::Layer {
             add_value(&mut f, input, int(d), &eg, &ur);
-            let mean: E = rows.iter().zip(ur.iter()).map(|(r, &u)| u * F::from_i64(r.total)).sum();
+            let mean: E = rows
+                .iter()
+                .zip(ur.iter())
+                .map(|(r, &u)| u * F::from_i64(r.total))
+                .sum();
             f.constant -= total(&eg) * mean;
         } else {
             add_value(&mut f, input, E::ONE, &eg, &ur);
@@ -156,7 +169,12 @@ impl Ctx<'_> {
         let divisor = |t: usize| (1i64 << scales[t].m) - 1;
         let ud = at(&c.time, &divisor);
         add_value(&mut f, &n.out, -E::ONE, &e, &ud);
-        let bias: E = norm.bias.iter().zip(e.iter()).map(|(&b, &x)| x * F::from_i32(b)).sum();
+        let bias: E = norm
+            .bias
+            .iter()
+            .zip(e.iter())
+            .map(|(&b, &x)| x * F::from_i32(b))
+            .sum();
         f.constant += bias * total(&ud);
         for (k, &id) in n.rest.iter().enumerate() {
             let inner = at(&c.time, &|t| 1i64 << (scales[t].limb_start(k)));
@@ -171,7 +189,12 @@ impl Ctx<'_> {
         f.constant -= cut;
         let mut pinned = Form::default();
         self.pinned(&mut pinned, n.site, &n.out, n.clamp);
-        vec![f, pinned, self.norm_total(input, which), self.norm_squares(which)]
+        vec![
+            f,
+            pinned,
+            self.norm_total(input, which),
+            self.norm_squares(which),
+        ]
     }
 
     /// `Σ_j x[j][t]` is what the hints say.
@@ -242,106 +265,9 @@ impl Ctx<'_> {
         Some(f)
     }
 
-    /// Weights over attention cells that a query position sees.
-    fn seen(&self, outer: &Vector, inner: &Vector) -> Weights {
-        let (outer, inner) = (outer.clone(), inner.clone());
-        if self.shape.causal {
-            let above = false;
-            Weights::Causal { outer, inner, above }
-        } else {
-            Weights::Product { outer, inner }
-        }
-    }
-
-    /// `Σ key` over what the query position of an attention row sees.
-    fn seen_key(&self, row: usize) -> E {
-        let width = self.c.time.len();
-        let last = if self.shape.causal { row % width } else { width - 1 };
-        self.c.key_prefix[last]
-    }
-
-    /// `score = q·k`, `max − score = step·D + rest − (D−1)/2`, and max is one of the scores.
-    fn scores(&self) -> Vec<Form> {
-        let (c, x) = (self.c, &self.b.cells);
-        let width = c.time.len();
-        let divisor = |o: usize| i64::from(self.block.score[o / width]);
-        let mut product = Form {
-            constant: self.sums.scores,
-            ..Form::default()
-        };
-        product.product(x.score, -E::ONE, &c.rows, &c.key);
-        let mut steps = Form::default();
-        let prefix: Vec<E> = (0..c.rows.len()).map(|o| c.rows[o] * self.seen_key(o)).collect();
-        let prefix: Vector = prefix.into();
-        let one: Vector = vec![E::ONE].into();
-        steps.product(x.max, E::ONE, &prefix, &one);
-        steps.push(x.score, -E::ONE, self.seen(&c.rows, &c.key));
-        let by_divisor = scaled(&c.rows, divisor);
-        steps.push(x.step, -E::ONE, self.seen(&by_divisor, &c.key));
-        steps.push(x.step_rest, -E::ONE, self.seen(&c.rows, &c.key));
-        steps.constant += total(&scaled(&prefix, |o| divisor(o) / 2));
-        let mut largest = Form::default();
-        largest.product(x.max, E::ONE, &c.rows, &one);
-        let real = self.plan.positions;
-        let at = |(i, &t): (usize, &u32)| {
-            let o = i / real * width + i % real;
-            (o as u32, t, c.rows[o])
-        };
-        let cells: Vec<_> = self.hints.largest.iter().enumerate().map(at).collect();
-        largest.push(x.score, -E::ONE, Weights::Cells(cells.into()));
-        vec![product, steps, largest]
-    }
-
-    /// The sums of exponentials, the probabilities, and their zeros outside of what is seen.
-    fn softmax(&self) -> Vec<Form> {
-        let (c, x) = (self.c, &self.b.cells);
-        let (width, real) = (c.time.len(), self.plan.positions);
-        let row = |o: usize| {
-            (o % width < real).then(|| self.hints.sums[o / width * real + o % width])
-        };
-        let mut sums = Form::default();
-        sums.push(x.exp, E::ONE, self.seen(&c.rows, &c.real));
-        sums.constant -= total(&scaled(&c.rows, |o| row(o).map_or(0, i64::from)));
-        let mut probs = Form::default();
-        let with = |f: &dyn Fn(u32, u32) -> i64| {
-            scaled(&c.rows, |o| {
-                row(o).map_or(0, |s| {
-                    let (inv, b) = reciprocal(s);
-                    f(inv, b)
-                })
-            })
-        };
-        let inverse = with(&|inv, _| i64::from(inv));
-        let unit = with(&|_, b| 1 << (14 + b));
-        let half = with(&|_, b| 1 << (13 + b));
-        probs.push(x.exp, E::ONE, self.seen(&inverse, &c.key));
-        probs.push(x.prob, -E::ONE, self.seen(&unit, &c.key));
-        probs.push(x.prob_low, -E::ONE, self.seen(&c.rows, &c.key));
-        probs.push(x.prob_high, -int(1 << 14), self.seen(&c.rows, &c.key));
-        probs.constant += (0..half.len()).map(|o| half[o] * self.seen_key(o)).sum::<E>();
-        let mut hidden = Form::default();
-        hidden.product(x.prob, E::ONE, &c.rows, &c.padding);
-        let mut above = Form::default();
-        if self.shape.causal {
-            let (outer, inner) = (c.rows.clone(), c.key.clone());
-            let above_diagonal = Weights::Causal { outer, inner, above: true };
-            above.push(x.prob, E::ONE, above_diagonal);
-        }
-        vec![sums, probs, hidden, above]
-    }
-
-    fn mixed(&self) -> Form {
-        let e = outer(&self.c.heads, &self.c.within);
-        let mut f = Form {
-            constant: self.sums.mixed,
-            ..Form::default()
-        };
-        self.quotient(&mut f, &self.b.mixed, &e, &|j| self.block.mix[j]);
-        f
-    }
-
     fn product(&self) -> Vec<Form> {
-        let (Some((_, r, wide)), Ffn::Gated { product, .. }) = (&self.b.gated, &self.block.ffn) else {
+        let (Some((_, r, wide)), Ffn::Gated { product, .. }) = (&self.b.gated, &self.block.ffn)
+        else {
             return Vec::new();
         };
         let e = self.c.channels(self.shape.ffn);
@@ -389,7 +315,11 @@ impl Ctx<'_> {
     pub(crate) fn forms(&self) -> Vec<Form> {
         let (b, block) = (self.b, self.block);
         let pre = self.shape.order == Order::Pre;
-        let norm_in = if pre { [&b.input, &b.middle.value] } else { [&b.middle.value, &b.output.value] };
+        let norm_in = if pre {
+            [&b.input, &b.middle.value]
+        } else {
+            [&b.middle.value, &b.output.value]
+        };
         let mut all = self.norm(&block.attn_norm, &b.attn_norm, norm_in[0], 0);
         all.extend(self.norm(&block.ffn_norm, &b.ffn_norm, norm_in[1], 1));
         if b.narrow_attn.is_some() {
@@ -467,7 +397,11 @@ pub(crate) fn boundary(c: &Challenges, value: &Value, rows: &[i32], dim: usize) 
     let e = c.channels(dim);
     add_value(&mut f, value, E::ONE, &e, &c.time);
     for (row, &u) in rows.chunks_exact(dim).zip(c.time.iter()) {
-        let sum: E = row.iter().zip(e.iter()).map(|(&x, &e)| e * F::from_i32(x)).sum();
+        let sum: E = row
+            .iter()
+            .zip(e.iter())
+            .map(|(&x, &e)| e * F::from_i32(x))
+            .sum();
         f.constant -= u * sum;
     }
     f

@@ -3,7 +3,8 @@
 use p3_field::PrimeCharacteristicRing;
 
 use super::challenge::Challenges;
-use super::families::{Alpha, arrange, tables};
+use super::families::{Alpha, tables};
+use super::leaves::arrange;
 use super::plan::{Plan, SITES, Site};
 use super::public::{Public, scales, total};
 use super::{EXP_LOG_MAX, LOOKUP_GRIND, RangeProof, Rejection, Statement, quadratic};
@@ -46,7 +47,14 @@ pub fn verify(s: &Statement<'_>, proof: &RangeProof) -> Result<(), Rejection> {
     products(&public, &c, proof, &mut t, &mut forms)?;
     let form = total(forms, &mut t);
     let point = inner_product(&plan, &form, proof, &mut t)?;
-    pcs::verify(&proof.commitment, num_vars, &point, proof.value, &proof.opening, &mut t)?;
+    pcs::verify(
+        &proof.commitment,
+        num_vars,
+        &point,
+        proof.value,
+        &proof.opening,
+        &mut t,
+    )?;
     Ok(())
 }
 
@@ -70,7 +78,9 @@ fn check_hints(s: &Statement<'_>, plan: &Plan, proof: &RangeProof) -> Result<Sca
         }
         let inside = |e: &super::hints::Exception| {
             let site = SITES.get(usize::from(e.site));
-            sites.iter().any(|(k, n)| Some(k) == site && (e.row as usize) < *n)
+            sites
+                .iter()
+                .any(|(k, n)| Some(k) == site && (e.row as usize) < *n)
         };
         if !hints.fits(s.shape, plan.positions) || !hints.exceptions.iter().all(inside) {
             return Err(Rejection::Hints(i));
@@ -81,7 +91,11 @@ fn check_hints(s: &Statement<'_>, plan: &Plan, proof: &RangeProof) -> Result<Sca
     Ok(all)
 }
 
-fn lookups(public: &Public<'_>, proof: &RangeProof, t: &mut Transcript) -> Result<Vec<Form>, Rejection> {
+fn lookups(
+    public: &Public<'_>,
+    proof: &RangeProof,
+    t: &mut Transcript,
+) -> Result<Vec<Form>, Rejection> {
     let a = Alpha {
         alpha: t.challenge(),
         compress: Compress::new(t.challenge()),
@@ -132,7 +146,8 @@ fn products(
             claim,
         })
         .collect();
-    let (point, scales, last) = sumcheck::verify(&shapes, &proof.rounds, t).ok_or(Rejection::Product)?;
+    let (point, scales, last) =
+        sumcheck::verify(&shapes, &proof.rounds, t).ok_or(Rejection::Product)?;
     t.absorb_ext(proof.factors.as_flattened());
     let mut sum = E::ZERO;
     for ((q, &v), scale) in all.iter().zip(&proof.factors).zip(scales) {
@@ -148,7 +163,12 @@ fn products(
     Ok(())
 }
 
-fn inner_product(plan: &Plan, form: &Form, proof: &RangeProof, t: &mut Transcript) -> Result<Vec<E>, Rejection> {
+fn inner_product(
+    plan: &Plan,
+    form: &Form,
+    proof: &RangeProof,
+    t: &mut Transcript,
+) -> Result<Vec<E>, Rejection> {
     if proof.inner.len() != plan.layout.num_vars() as usize {
         return Err(Rejection::Relations);
     }
