@@ -432,13 +432,10 @@ impl Hop {
                 }])
             }
             Message::Challenge { layer, positions } if is_client => {
-                let opened = s.open_cells(layer, &positions).ok_or_else(|| {
-                    protocol("cells can be opened after Finish, within the session's trace")
-                })?;
-                Ok(vec![Effect::Client {
-                    session: *id,
-                    message: opened,
-                }])
+                let why = "cells can be opened after Finish, within the session's trace";
+                let opened = s.open_cells(layer, &positions);
+                let (session, message) = (*id, opened.ok_or_else(|| protocol(why))?);
+                Ok(vec![Effect::Client { session, message }])
             }
             Message::Close if is_client => {
                 self.remove(id);

@@ -303,6 +303,19 @@ impl Builder<'_> {
         Ok((rounded, Some(WideProduct { limbs, complement })))
     }
 
+    /// What q, k and v read, and the tensor of narrowed inputs where there is one.
+    fn attention_input(&mut self, input: &Value, norm: &NormPlan) -> (Value, Option<TensorId>) {
+        if self.shape.order == Order::Pre {
+            return (norm.out.clone(), None);
+        }
+        // A Post block narrows its input; norm outputs are narrow already.
+        if input.parts.len() == 1 {
+            return (input.clone(), None);
+        }
+        let id = self.rows(self.shape.dim);
+        (Value::plain(id), Some(id))
+    }
+
     fn feed_forward(
         &mut self,
         b: &Block,
@@ -331,14 +344,7 @@ impl Builder<'_> {
         let s = self.shape;
         let pre = s.order == Order::Pre;
         let attn_norm = self.norm(i64::from(b.attn_norm.clamp), Site::AttnNorm)?;
-        // A Post block narrows its input; norm outputs are narrow already.
-        let wide_input = !pre && input.parts.len() > 1;
-        let narrow_attn = wide_input.then(|| self.rows(s.dim));
-        let attn_in = match (pre, narrow_attn) {
-            (true, _) => attn_norm.out.clone(),
-            (false, Some(n)) => Value::plain(n),
-            (false, None) => input.clone(),
-        };
+        let (attn_in, narrow_attn) = self.attention_input(&input, &attn_norm);
         let q = self.rounded(s.q_dim(), i64::from(b.q.clamp), Site::Q)?;
         let k = self.rounded(s.kv_dim(), i64::from(b.k.clamp), Site::K)?;
         let v = self.rounded(s.kv_dim(), i64::from(b.v.clamp), Site::V)?;

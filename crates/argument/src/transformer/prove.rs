@@ -173,13 +173,8 @@ pub(crate) fn prove_values(
 ) -> Result<RangeProof, Refusal> {
     let of =
         |(b, h): (&nesa_model::block::Block, &BlockHints)| scales([&b.attn_norm, &b.ffn_norm], h);
-    let scales = s
-        .blocks
-        .iter()
-        .zip(&hints)
-        .map(of)
-        .collect::<Option<Vec<_>>>();
-    let scales = scales.ok_or(Refusal::Norm(0))?;
+    let all = s.blocks.iter().zip(&hints).map(of);
+    let scales = all.collect::<Option<Vec<_>>>().ok_or(Refusal::Norm(0))?;
     let public = Public {
         s,
         plan,
@@ -197,28 +192,9 @@ pub(crate) fn prove_values(
     let nonce = t.grind(LOOKUP_GRIND);
     let (trees, mut forms) = prove_lookups(&public, committed.values(), &mut t);
     step(&mut progress, Stage::Products)?;
-    let c = Challenges::draw(s.shape, plan.positions, plan.log_t, &mut t);
-    let all = quadratic::instances(plan, s.shape);
-    let ctx = quadratic::Ctx {
-        plan,
-        shape: s.shape,
-        c: &c,
-    };
-    let instances: Vec<_> = all
-        .iter()
-        .map(|q| ctx.instance(q, committed.values()))
-        .collect();
-    let sums: Vec<E> = instances.iter().map(|i| i.claim).collect();
-    t.absorb_ext(&sums);
-    let (rounds, point, finals) = sumcheck::prove(instances, &mut t);
-    let factors: Vec<[E; 2]> = finals.iter().map(|v| [v[1], v[2]]).collect();
-    t.absorb_ext(factors.as_flattened());
+    let (products, relations) = prove_products(&public, committed.values(), &mut t);
+    forms.extend(relations);
     step(&mut progress, Stage::Relations)?;
-    for (q, &v) in all.iter().zip(&factors) {
-        let tail = &point[point.len() - ctx.num_vars(q) as usize..];
-        forms.extend(ctx.claims(q, tail, v));
-    }
-    forms.extend(public.forms(&c, &quadratic::sums(&all, &sums, plan.blocks.len())));
     let form = total(forms, &mut t);
     let weights = expand(&plan.layout, &form);
     let inner::Proved {
@@ -236,13 +212,46 @@ pub(crate) fn prove_values(
         commitment,
         nonce,
         trees,
-        sums,
-        rounds,
-        factors,
+        sums: products.sums,
+        rounds: products.rounds,
+        factors: products.factors,
         inner: messages,
         value,
         opening,
     })
+}
+
+/// The messages about products of two committed values.
+struct Products {
+    sums: Vec<E>,
+    rounds: sumcheck::Rounds,
+    factors: Vec<[E; 2]>,
+}
+
+/// Proves the products; returns the messages, and all relations and claims that are left.
+fn prove_products(public: &Public<'_>, f: &[F], t: &mut Transcript) -> (Products, Vec<Form>) {
+    let (plan, shape) = (public.plan, public.s.shape);
+    let c = Challenges::draw(shape, plan.positions, plan.log_t, t);
+    let all = quadratic::instances(plan, shape);
+    let ctx = quadratic::Ctx { plan, shape, c: &c };
+    let instances: Vec<_> = all.iter().map(|q| ctx.instance(q, f)).collect();
+    let sums: Vec<E> = instances.iter().map(|i| i.claim).collect();
+    t.absorb_ext(&sums);
+    let (rounds, point, finals) = sumcheck::prove(instances, t);
+    let factors: Vec<[E; 2]> = finals.iter().map(|v| [v[1], v[2]]).collect();
+    t.absorb_ext(factors.as_flattened());
+    let mut forms = Vec::new();
+    for (q, &v) in all.iter().zip(&factors) {
+        let tail = &point[point.len() - ctx.num_vars(q) as usize..];
+        forms.extend(ctx.claims(q, tail, v));
+    }
+    forms.extend(public.forms(&c, &quadratic::sums(&all, &sums, plan.blocks.len())));
+    let products = Products {
+        sums,
+        rounds,
+        factors,
+    };
+    (products, forms)
 }
 
 fn prove_lookups(
