@@ -1,0 +1,154 @@
+//! Tiny random models, their honest witnesses, and what changes one committed value.
+
+use nesa_argument::field::{F, from_i64, to_i64};
+use nesa_argument::layout::TensorId;
+use nesa_argument::transformer::check::{Witness, forge, witness};
+use nesa_argument::transformer::{Rejection, Statement, verify};
+use nesa_codec::Digest;
+use nesa_model::block::Ffn;
+use nesa_model::cache::KvCache;
+use nesa_model::reference::Reference;
+use nesa_model::spec::{Order, Shape};
+use nesa_model::testing::{Model, Noise, model};
+
+pub const POSITIONS: usize = 3;
+
+/// A model with rows that follow from one another.
+#[derive(Clone)]
+pub struct World {
+    pub m: Model,
+    pub shape: Shape,
+    pub root: Digest,
+    pub layers: std::ops::Range<u32>,
+    pub x: Vec<i32>,
+    pub y: Vec<i32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Llama,
+    Wide,
+    Gpt,
+    Bert,
+}
+
+pub fn shape(family: Family) -> Shape {
+    let llama = Shape {
+        layers: 2,
+        dim: 4,
+        heads: 2,
+        kv_heads: 1,
+        head_dim: 2,
+        ffn: 3,
+        vocab: 5,
+        context: 8,
+        order: Order::Pre,
+        causal: true,
+        gated: true,
+        rotary: true,
+    };
+    let gpt = Shape {
+        kv_heads: 2,
+        gated: false,
+        rotary: false,
+        ..llama
+    };
+    match family {
+        Family::Llama | Family::Wide => llama,
+        Family::Gpt => gpt,
+        Family::Bert => Shape {
+            order: Order::Post,
+            causal: false,
+            ..gpt
+        },
+    }
+}
+
+impl World {
+    pub fn new(family: Family) -> Self {
+        let shape = shape(family);
+        let mut m = model(&shape, 11);
+        for b in &mut m.blocks {
+            if let Ffn::Gated { product_max, .. } = &mut b.ffn {
+                *product_max = if family == Family::Wide {
+                    3_000_000
+                } else {
+                    32_767
+                };
+            }
+        }
+        let mut n = Noise(5);
+        let x = (0..POSITIONS * shape.dim)
+            .map(|_| n.within(1 << 22))
+            .collect();
+        Self::of(m, shape, x)
+    }
+
+    pub fn of(m: Model, shape: Shape, x: Vec<i32>) -> Self {
+        let layers = 0..m.blocks.len() as u32;
+        let mut w = Self {
+            root: m.manifest.root(),
+            m,
+            shape,
+            layers,
+            y: Vec::new(),
+            x,
+        };
+        w.run();
+        w
+    }
+
+    /// Recomputes the output.
+    pub fn run(&mut self) {
+        self.y = self.x.clone();
+        let layers = 0..self.m.blocks.len();
+        let mut cache = KvCache::new(&self.shape, &layers, self.shape.context);
+        let reference = Reference::new(&self.shape, &self.m.common);
+        reference.forward(&self.m.blocks, &mut self.y, &mut cache);
+    }
+
+    pub fn statement(&self) -> Statement<'_> {
+        Statement {
+            shape: &self.shape,
+            common: &self.m.common,
+            blocks: &self.m.blocks,
+            model: &self.root,
+            layers: &self.layers,
+            input: &self.x,
+            output: &self.y,
+        }
+    }
+
+    pub fn witness(&self) -> Witness {
+        witness(&self.statement()).expect("an honest witness")
+    }
+
+    /// The verifier's answer to a forged witness.
+    pub fn judge(&self, w: Witness) -> Result<(), Rejection> {
+        self.judge_counted(w, |_| ())
+    }
+
+    pub fn judge_counted(
+        &self,
+        w: Witness,
+        counted: impl FnOnce(&mut [F]),
+    ) -> Result<(), Rejection> {
+        let s = self.statement();
+        let proof = forge(&s, w, counted).map_err(Rejection::Unsupported)?;
+        verify(&s, &proof)
+    }
+}
+
+pub fn get(w: &Witness, id: TensorId, row: usize, column: usize) -> i64 {
+    to_i64(w.cells[w.plan.layout.at(id, row, column)])
+}
+
+pub fn set(w: &mut Witness, id: TensorId, row: usize, column: usize, v: i64) {
+    let at = w.plan.layout.at(id, row, column);
+    w.cells[at] = from_i64(v);
+}
+
+pub fn add(w: &mut Witness, id: TensorId, row: usize, column: usize, by: i64) {
+    let v = get(w, id, row, column);
+    set(w, id, row, column, v + by);
+}
