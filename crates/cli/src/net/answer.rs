@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nesa_client::{Ask, Assurance, Effect, Evidence, Finish, Route, Step, blame};
+use nesa_client::{Ask, Assurance, Effect, Finish, Route, Step};
 use nesa_codec::Digest;
 use nesa_model::{Engine, Shard};
 use nesa_net::quic::QuicSender;
@@ -12,8 +12,8 @@ use nesa_pipeline::wire::Next;
 use nesa_pipeline::{Message, Open};
 use nesa_proof::challenge;
 use nesa_proof::checked::Subject;
-use nesa_proof::verify::{Level, Verdict};
-use nesa_proof::{Bundle, SignedHop};
+use nesa_proof::verify::Verdict;
+use nesa_proof::Bundle;
 use tokio::sync::mpsc;
 
 use super::NetworkError;
