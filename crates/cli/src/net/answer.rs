@@ -10,10 +10,10 @@ use nesa_net::quic::QuicSender;
 use nesa_net::{Connection, Frame, FrameReceiver, FrameSender, stream_kind};
 use nesa_pipeline::wire::Next;
 use nesa_pipeline::{Message, Open};
+use nesa_proof::Bundle;
 use nesa_proof::challenge;
 use nesa_proof::checked::Subject;
 use nesa_proof::verify::Verdict;
-use nesa_proof::Bundle;
 use tokio::sync::mpsc;
 
 use super::NetworkError;
