@@ -127,11 +127,11 @@ const ATTACKS: &[(&str, Family, Forge, Rejection)] = &[
         Relations,
     ),
     (
-        "step without its exponential",
+        "step beyond the table",
         Family::Llama,
         |_, p| {
             let t = seen_step(p);
-            add(p, cells(p).step, ROW, t, 20_000);
+            add(p, cells(p).step, ROW, t, 1 << 21);
         },
         Lookup,
     ),
@@ -597,9 +597,11 @@ const ATTACKS: &[(&str, Family, Forge, Rejection)] = &[
         |_, p| {
             let q = p.plan.blocks[0].q.clone();
             let id = q.value.parts[0].0;
-            let by = get(p, id, 0, 0) - q.clamp;
-            set(p, id, 0, 0, q.clamp);
-            except(p, Site::Q, 0, 0, by);
+            let free = (0..4).find(|&j| get(p, id, j, 0).abs() < q.clamp);
+            let j = free.expect("a value inside of its clamp");
+            let by = get(p, id, j, 0) - q.clamp;
+            set(p, id, j, 0, q.clamp);
+            except(p, Site::Q, j as u32, 0, by);
         },
         Relations,
     ),
