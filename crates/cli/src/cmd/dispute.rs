@@ -91,7 +91,7 @@ pub(crate) fn run(what: &Dispute, context: &Context) -> Result<(), Failure> {
         if lie.claim(&parts) == truth.claim(&parts) {
             continue;
         }
-        let liar = if noise.bits() % 2 == 0 {
+        let liar = if noise.bits().is_multiple_of(2) {
             Side::A
         } else {
             Side::B

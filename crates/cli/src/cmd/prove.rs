@@ -303,6 +303,7 @@ fn range(s: &Statement<'_>, bar: &Bar) -> Result<(RangeProof, f64), Failure> {
     Ok((made.map_err(refused)?, started.elapsed().as_secs_f64()))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "an argument of map_err")]
 fn refused(e: Refusal) -> Failure {
     Failure::failed(format!("no proof: {e}"))
 }

@@ -60,6 +60,7 @@ impl Subjects {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "an argument of map_err")]
 fn bad(e: ModelError) -> NetworkError {
     NetworkError::Process(format!("checking failed: {e}; pull the model again"))
 }
