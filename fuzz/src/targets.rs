@@ -1,5 +1,6 @@
 //! The decoders under test: one file and one line each.
 
+mod argument;
 mod bundle;
 mod checkpoint;
 mod decision;
@@ -26,6 +27,7 @@ pub(crate) const TARGETS: &[Target] = &[
     template::TARGET,
     wire::TARGET,
     deploy::TARGET,
+    argument::TARGET,
     bundle::TARGET,
     share::TARGET,
     wrong::TARGET,

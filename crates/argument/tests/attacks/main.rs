@@ -6,4 +6,5 @@ mod cells;
 mod messages;
 mod models;
 mod statements;
+mod unique;
 mod world;
