@@ -5,6 +5,7 @@ mod bytes;
 mod cells;
 mod messages;
 mod models;
+mod security;
 mod statements;
 mod unique;
 mod world;
