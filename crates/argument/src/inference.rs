@@ -14,6 +14,7 @@ use nesa_model::manifest::Manifest;
 use nesa_model::spec::{limits, spec_digest};
 use nesa_model::{Engine, ModelError, Sampler, Sampling, Vocabulary};
 
+use crate::packing;
 use crate::transformer::hints::POSITIONS_MAX;
 use crate::transformer::{RangeProof, Rejection, Statement, verify};
 
@@ -124,6 +125,12 @@ impl Inference {
 }
 
 impl InferenceProof {
+    /// Channels of a row.
+    fn dim(&self) -> usize {
+        let positions = self.inference.fed().len().max(1);
+        self.ranges.first().map_or(1, |r| r.rows.len() / positions)
+    }
+
     /// Rows after the last block: (positions, dim).
     #[must_use]
     pub fn rows(&self) -> &[i32] {
@@ -235,7 +242,7 @@ impl Encode for InferenceProof {
         w.len(self.ranges.len());
         for range in &self.ranges {
             w.u32(range.end);
-            w.i32s(&range.rows);
+            packing::write(w, &range.rows, self.dim());
             range.proof.encode(w);
         }
     }
@@ -263,7 +270,7 @@ impl Decode for InferenceProof {
         for _ in 0..n {
             ranges.push(Range {
                 end: r.u32()?,
-                rows: r.i32s(POSITIONS_MAX * limits::DIM)?,
+                rows: packing::read(r, POSITIONS_MAX, limits::DIM)?.0,
                 proof: RangeProof::decode(r)?,
             });
         }

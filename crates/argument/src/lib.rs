@@ -8,6 +8,7 @@ pub mod inner;
 pub mod layout;
 pub mod lazy;
 pub mod lookup;
+mod packing;
 pub mod pcs;
 pub mod security;
 pub mod sumcheck;

@@ -1,0 +1,116 @@
+//! Rows of integers in few bytes: every channel in as many bits as its largest value needs.
+//!
+//! A residual stream has a few large channels and many small ones, each alike at all positions.
+
+use nesa_codec::{DecodeError, Reader, Writer};
+
+fn zigzag(v: i32) -> u32 {
+    ((v << 1) ^ (v >> 31)).cast_unsigned()
+}
+
+fn unzigzag(v: u32) -> i32 {
+    (v >> 1).cast_signed() ^ -((v & 1).cast_signed())
+}
+
+/// Writes `rows` (positions, dim).
+pub(crate) fn write(w: &mut Writer, rows: &[i32], dim: usize) {
+    let dim = dim.max(1);
+    w.len(rows.len() / dim);
+    w.len(dim);
+    for j in 0..dim {
+        let channel = || rows.iter().skip(j).step_by(dim).map(|&v| zigzag(v));
+        let bits = 32 - channel().max().unwrap_or(0).leading_zeros();
+        w.u8(bits as u8);
+        let (mut held, mut count) = (0u64, 0);
+        for v in channel() {
+            held |= u64::from(v) << count;
+            count += bits;
+            while count >= 8 {
+                w.u8(held as u8);
+                held >>= 8;
+                count -= 8;
+            }
+        }
+        if count > 0 {
+            w.u8(held as u8);
+        }
+    }
+}
+
+/// Reads rows (positions, dim) of at most `positions_max` and `dim_max`.
+///
+/// # Errors
+/// [`DecodeError`] for bytes that [`write`] does not write.
+pub(crate) fn read(
+    r: &mut Reader<'_>,
+    positions_max: usize,
+    dim_max: usize,
+) -> Result<(Vec<i32>, usize), DecodeError> {
+    let (n, dim) = (r.len(positions_max)?, r.len(dim_max)?);
+    if dim == 0 || r.remaining() < dim {
+        return Err(DecodeError::Invalid("packed rows"));
+    }
+    let mut channels: Vec<Vec<u32>> = Vec::new();
+    for _ in 0..dim {
+        let bits = u32::from(r.u8()?);
+        if bits > 32 {
+            return Err(DecodeError::Invalid("packed rows"));
+        }
+        let packed = r.raw((n * bits as usize).div_ceil(8))?;
+        let mut bytes = packed.iter();
+        let (mut held, mut count) = (0u64, 0);
+        let mut channel = Vec::with_capacity(n);
+        for _ in 0..n {
+            while count < bits {
+                held |= u64::from(*bytes.next().unwrap_or(&0)) << count;
+                count += 8;
+            }
+            channel.push((held & ((1 << bits) - 1)) as u32);
+            held >>= bits;
+            count -= bits;
+        }
+        let least = 32 - channel.iter().max().copied().unwrap_or(0).leading_zeros();
+        if held != 0 || least != bits {
+            return Err(DecodeError::Invalid("packed rows"));
+        }
+        channels.push(channel);
+    }
+    let row = |t: usize| channels.iter().map(move |c| unzigzag(c[t]));
+    Ok(((0..n).flat_map(row).collect(), dim))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_and_nothing_else_is_read() {
+        for (n, dim) in [(0, 1), (1, 3), (5, 7), (128, 9)] {
+            let at = |i: usize| ((i * 7_654_321) as i32).wrapping_mul(31) >> (i % 31);
+            let mut rows: Vec<i32> = (0..n * dim).map(at).collect();
+            if let Some(v) = rows.first_mut() {
+                *v = i32::MIN;
+            }
+            let mut w = Writer::default();
+            write(&mut w, &rows, dim);
+            let bytes = w.into_bytes();
+            let mut r = Reader::new(&bytes);
+            assert_eq!(read(&mut r, 128, 16), Ok((rows, dim)));
+            assert_eq!(r.remaining(), 0);
+            for cut in 0..bytes.len() {
+                assert!(read(&mut Reader::new(&bytes[..cut]), 128, 16).is_err());
+            }
+            // Whatever else is read is what those bytes are written from.
+            for i in 0..bytes.len() {
+                let mut other = bytes.clone();
+                other[i] ^= 0x81;
+                let mut r = Reader::new(&other);
+                if let Ok((rows, dim)) = read(&mut r, 128, 16) {
+                    let mut w = Writer::default();
+                    write(&mut w, &rows, dim);
+                    assert_eq!(w.as_slice(), &other[..other.len() - r.remaining()]);
+                }
+            }
+        }
+    }
+}
