@@ -1,5 +1,9 @@
 //! A malicious prover runs the honest one and changes one thing; the verifier says exactly what is wrong.
-#![allow(missing_docs)]
+#![allow(
+    missing_docs,
+    clippy::too_many_lines,
+    reason = "tables of named attacks"
+)]
 
 mod bytes;
 mod cells;
@@ -9,3 +13,4 @@ mod security;
 mod statements;
 mod unique;
 mod world;
+mod wraps;

@@ -109,10 +109,34 @@ fn every_message_changed_by_one_is_refused() {
     }
     refused(&s, &p, |p| p.value += E::ONE, Relations, "the value");
     let trees = p.trees.len() - 1;
-    refused(&s, &p, |p| drop(p.trees.pop()), Tree(trees), "a tree less");
-    refused(&s, &p, |p| drop(p.sums.pop()), Product, "a sum less");
-    refused(&s, &p, |p| drop(p.factors.pop()), Product, "a factor less");
-    refused(&s, &p, |p| drop(p.rounds.pop()), Product, "a round less");
+    refused(
+        &s,
+        &p,
+        |p| p.trees.truncate(p.trees.len() - 1),
+        Tree(trees),
+        "a tree less",
+    );
+    refused(
+        &s,
+        &p,
+        |p| p.sums.truncate(p.sums.len() - 1),
+        Product,
+        "a sum less",
+    );
+    refused(
+        &s,
+        &p,
+        |p| p.factors.truncate(p.factors.len() - 1),
+        Product,
+        "a factor less",
+    );
+    refused(
+        &s,
+        &p,
+        |p| p.rounds.truncate(p.rounds.len() - 1),
+        Product,
+        "a round less",
+    );
     refused(
         &s,
         &p,
@@ -123,7 +147,7 @@ fn every_message_changed_by_one_is_refused() {
     refused(
         &s,
         &p,
-        |p| drop(p.inner.pop()),
+        |p| p.inner.truncate(p.inner.len() - 1),
         Relations,
         "an inner round less",
     );
@@ -211,7 +235,7 @@ trait Order {
 }
 
 impl Order for F {
-    const ORDER_U64_: u64 = <F as p3_field::PrimeField64>::ORDER_U64;
+    const ORDER_U64_: u64 = <Self as p3_field::PrimeField64>::ORDER_U64;
 }
 
 #[test]

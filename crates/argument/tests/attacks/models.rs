@@ -296,7 +296,7 @@ fn output_rows_are_tied_to_the_run() {
             (|y: &mut Vec<i32>| y[0] += 1) as fn(&mut Vec<i32>),
         ),
         ("the last value by minus one", |y| {
-            *y.last_mut().expect("rows") -= 1
+            *y.last_mut().expect("rows") -= 1;
         }),
         ("rows in another order", |y| y.rotate_left(4)),
         ("rows of zeros", |y| y.fill(0)),

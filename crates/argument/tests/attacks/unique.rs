@@ -348,7 +348,7 @@ fn one_pair_of_limbs_per_residual_value() {
     let value = (get(&w, high, at.0, at.1) << 15) + get(&w, low, at.0, at.1);
     let g = Gadget::new(
         &world,
-        w.clone(),
+        w,
         vec![(high, at.0, at.1), (low, at.0, at.1), (m.rest, at.0, at.1)],
     );
     let near = value - 5_000..=value + 5_000;

@@ -11,11 +11,11 @@ use nesa_model::reference::Reference;
 use nesa_model::spec::{Order, Shape};
 use nesa_model::testing::{Model, Noise, model};
 
-pub const POSITIONS: usize = 3;
+pub(crate) const POSITIONS: usize = 3;
 
 /// A model with rows that follow from one another.
 #[derive(Clone)]
-pub struct World {
+pub(crate) struct World {
     pub m: Model,
     pub shape: Shape,
     pub root: Digest,
@@ -25,14 +25,14 @@ pub struct World {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
+pub(crate) enum Family {
     Llama,
     Wide,
     Gpt,
     Bert,
 }
 
-pub fn shape(family: Family) -> Shape {
+pub(crate) fn shape(family: Family) -> Shape {
     let llama = Shape {
         layers: 2,
         dim: 4,
@@ -65,7 +65,7 @@ pub fn shape(family: Family) -> Shape {
 }
 
 impl World {
-    pub fn new(family: Family) -> Self {
+    pub(crate) fn new(family: Family) -> Self {
         let shape = shape(family);
         let mut m = model(&shape, 11);
         for b in &mut m.blocks {
@@ -84,7 +84,7 @@ impl World {
         Self::of(m, shape, x)
     }
 
-    pub fn of(m: Model, shape: Shape, x: Vec<i32>) -> Self {
+    pub(crate) fn of(m: Model, shape: Shape, x: Vec<i32>) -> Self {
         let layers = 0..m.blocks.len() as u32;
         let mut w = Self {
             root: m.manifest.root(),
@@ -99,7 +99,7 @@ impl World {
     }
 
     /// Recomputes the output.
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         self.y = self.x.clone();
         let layers = 0..self.m.blocks.len();
         let mut cache = KvCache::new(&self.shape, &layers, self.shape.context);
@@ -107,7 +107,7 @@ impl World {
         reference.forward(&self.m.blocks, &mut self.y, &mut cache);
     }
 
-    pub fn statement(&self) -> Statement<'_> {
+    pub(crate) fn statement(&self) -> Statement<'_> {
         Statement {
             shape: &self.shape,
             common: &self.m.common,
@@ -119,16 +119,16 @@ impl World {
         }
     }
 
-    pub fn witness(&self) -> Witness {
+    pub(crate) fn witness(&self) -> Witness {
         witness(&self.statement()).expect("an honest witness")
     }
 
     /// The verifier's answer to a forged witness.
-    pub fn judge(&self, w: Witness) -> Result<(), Rejection> {
+    pub(crate) fn judge(&self, w: Witness) -> Result<(), Rejection> {
         self.judge_counted(w, |_| ())
     }
 
-    pub fn judge_counted(
+    pub(crate) fn judge_counted(
         &self,
         w: Witness,
         counted: impl FnOnce(&mut [F]),
@@ -139,16 +139,16 @@ impl World {
     }
 }
 
-pub fn get(w: &Witness, id: TensorId, row: usize, column: usize) -> i64 {
+pub(crate) fn get(w: &Witness, id: TensorId, row: usize, column: usize) -> i64 {
     to_i64(w.cells[w.plan.layout.at(id, row, column)])
 }
 
-pub fn set(w: &mut Witness, id: TensorId, row: usize, column: usize, v: i64) {
+pub(crate) fn set(w: &mut Witness, id: TensorId, row: usize, column: usize, v: i64) {
     let at = w.plan.layout.at(id, row, column);
     w.cells[at] = from_i64(v);
 }
 
-pub fn add(w: &mut Witness, id: TensorId, row: usize, column: usize, by: i64) {
+pub(crate) fn add(w: &mut Witness, id: TensorId, row: usize, column: usize, by: i64) {
     let v = get(w, id, row, column);
     set(w, id, row, column, v + by);
 }
