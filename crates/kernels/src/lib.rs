@@ -57,6 +57,7 @@ mod rounding;
 mod rows;
 pub mod scalar;
 mod softmax;
+mod weight_sums;
 
 pub use attention::{dot_rows, dot_rows_multi, weighted_rows, weighted_rows_multi};
 pub use divisors::{Divisors, KernelError};
@@ -77,6 +78,7 @@ pub use rotate::rotate;
 pub use rounding::{TABLE_LEN, gated, gated_wide, look_up, round_rows};
 pub use rows::Rows;
 pub use softmax::{EXP_LEN, softmax};
+pub use weight_sums::{LIMBS, WEIGHT_COLUMNS, WEIGHT_ROWS_MAX, WeightSums, weight_sums};
 
 #[cfg(test)]
 mod field_tests;

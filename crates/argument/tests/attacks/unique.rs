@@ -16,8 +16,7 @@ use crate::world::{Family, POSITIONS, World, get, set};
 type Cell = (TensorId, usize, usize);
 
 /// The relations that read a gadget's last cell, as affine functions of the gadget's cells.
-struct Gadget<'a> {
-    world: &'a World,
+struct Gadget {
     checker: Checker,
     w: Witness,
     cells: Vec<Cell>,
@@ -27,9 +26,9 @@ struct Gadget<'a> {
     honest: Vec<i64>,
 }
 
-impl<'a> Gadget<'a> {
+impl Gadget {
     /// `cells`, the last one determined by the others.
-    fn new(world: &'a World, w: Witness, cells: Vec<Cell>) -> Self {
+    fn new(world: &World, w: Witness, cells: Vec<Cell>) -> Self {
         let s = world.statement();
         let checker = Checker::new(&s, &w).expect("in range");
         let last = cells.last().expect("cells").0;
@@ -56,7 +55,6 @@ impl<'a> Gadget<'a> {
         let inverses = last.map(E::try_inverse).collect();
         let honest = cells.iter().map(|&(id, r, c)| get(&w, id, r, c)).collect();
         Self {
-            world,
             checker,
             w,
             cells,
