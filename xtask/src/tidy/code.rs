@@ -3,8 +3,8 @@
 use super::tree::{crate_files, demand, files, has_word};
 
 /// Crates whose run-time path is exact.
-const EXACT: [&str; 8] = [
-    "codec", "decision", "model", "proof", "privacy", "pipeline", "shards", "kernels",
+const EXACT: [&str; 9] = [
+    "argument", "codec", "decision", "model", "proof", "privacy", "pipeline", "shards", "kernels",
 ];
 /// Where a float is meant: the arithmetic of calibration.
 const FLOAT_FILES: [&str; 4] = [
@@ -103,11 +103,44 @@ fn nodes_do_not_name_clients_secrets() {
     demand("nodes' code names no client secret", &wrong);
 }
 
+/// What the verifier of the succinct proof is made of.
+const VERIFIER: [&str; 9] = [
+    "verify",
+    "public",
+    "relations",
+    "relations/attention",
+    "families",
+    "hints",
+    "plan",
+    "bounds",
+    "challenge",
+];
+
+#[test]
+fn the_verifier_knows_nothing_of_the_prover() {
+    let mut wrong = Vec::new();
+    for file in crate_files() {
+        let part = file.path.strip_prefix("crates/argument/src/transformer/");
+        let part = part.and_then(|p| p.strip_suffix(".rs"));
+        if !part.is_some_and(|p| VERIFIER.contains(&p)) {
+            continue;
+        }
+        for (n, line) in file.code() {
+            let names = ["prove", "witness", "quadratic::Instance", "rows::"];
+            if line.trim_start().starts_with("use ") && names.iter().any(|w| line.contains(w)) {
+                wrong.push(format!("{}:{n}: {}", file.path, line.trim()));
+            }
+        }
+    }
+    demand("the verifier names nothing of the prover", &wrong);
+}
+
 #[test]
 fn bytes_from_outside_cannot_panic() {
     let mut wrong = Vec::new();
     for file in crate_files() {
         let decoder = [
+            "argument",
             "codec",
             "decision",
             "proof",
