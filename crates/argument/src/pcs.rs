@@ -263,7 +263,9 @@ fn replay(
 /// Whether the union of all error terms of an opening stays below `2^-bits`.
 #[cfg(test)]
 pub(crate) fn opening_keeps(num_vars: usize, bits: u32) -> bool {
-    let scheme = scheme(num_vars).unwrap();
+    let Ok(scheme) = scheme(num_vars) else {
+        return false;
+    };
     let protocol = protocol(num_vars);
     PrescribedPointPcs::<E, Challenger>::prescribed_security(&scheme, &protocol)
         .filter(|s| s.log2_max_candidates == 0.0)
