@@ -13,6 +13,7 @@ use nesa_model::engine::PackedHead;
 use nesa_model::manifest::Manifest;
 use nesa_model::spec::{limits, spec_digest};
 use nesa_model::{Engine, ModelError, Sampler, Sampling, Vocabulary};
+use rayon::prelude::*;
 
 use crate::packing;
 use crate::transformer::hints::POSITIONS_MAX;
@@ -114,6 +115,9 @@ pub enum InferenceError<X: std::error::Error + 'static> {
     Block(X),
 }
 
+/// A range with its layers, their blocks, and the rows before them.
+type Part<'a> = (std::ops::Range<u32>, Vec<Block>, &'a [i32], &'a Range);
+
 impl Inference {
     /// The tokens that were fed to the model: the last one of an answer was not.
     #[must_use]
@@ -157,8 +161,9 @@ impl InferenceProof {
         if i.prompt.is_empty() || (!i.answer.is_empty() && model.vocabulary.head.is_none()) {
             return Err(InferenceError::Malformed("tokens"));
         }
-        let mut rows = model.vocabulary.embed(shape, &i.fed(), 0)?;
-        let mut first = 0;
+        let embedded = model.vocabulary.embed(shape, &i.fed(), 0)?;
+        let (mut parts, mut first) = (Vec::new(), 0);
+        let mut input: &[i32] = &embedded;
         for range in &self.ranges {
             if range.end <= first || range.end as usize > shape.layers {
                 return Err(InferenceError::Ranges(range.end));
@@ -167,26 +172,36 @@ impl InferenceProof {
             let read = layers
                 .clone()
                 .map(|l| (model.block)(l).map_err(InferenceError::Block));
-            let blocks = read.collect::<Result<Vec<_>, _>>()?;
-            let statement = Statement {
-                shape,
-                common: model.common,
-                blocks: &blocks,
-                model: &root,
-                layers: &layers,
-                input: &rows,
-                output: &range.rows,
-            };
-            verify(&statement, &range.proof).map_err(|error| InferenceError::Range {
-                first,
-                end: range.end,
-                error,
-            })?;
-            rows.clone_from(&range.rows);
+            parts.push((layers, read.collect::<Result<Vec<_>, _>>()?, input, range));
+            input = &range.rows;
             first = range.end;
         }
         if first as usize != shape.layers {
             return Err(InferenceError::Ranges(first));
+        }
+        // The rows between ranges are here, so no range waits for another; the first to fail is named.
+        let (common, model_root) = (model.common, &root);
+        let check = |(layers, blocks, input, range): &Part<'_>| {
+            let statement = Statement {
+                shape,
+                common,
+                blocks,
+                model: model_root,
+                layers,
+                input,
+                output: &range.rows,
+            };
+            verify(&statement, &range.proof).err()
+        };
+        let failed: Vec<Option<Rejection>> = parts.par_iter().map(check).collect();
+        for (error, (layers, ..)) in failed.into_iter().zip(&parts) {
+            if let Some(error) = error {
+                return Err(InferenceError::Range {
+                    first: layers.start,
+                    end: layers.end,
+                    error,
+                });
+            }
         }
         self.sample(model, engine)
     }

@@ -38,6 +38,8 @@ use nesa_codec::{Digest, Encode, Hasher};
 use nesa_model::block::{Block, Common};
 use nesa_model::spec::{RESIDUAL_MAX, Shape, spec_digest};
 
+use rayon::prelude::*;
+
 use crate::pcs::PcsError;
 use crate::transcript::Transcript;
 
@@ -185,8 +187,9 @@ impl Statement<'_> {
             .digest(&self.common.root())
             .u64(u64::from(self.layers.start))
             .u64(u64::from(self.layers.end));
-        for b in self.blocks {
-            h = h.digest(&b.root());
+        let roots: Vec<Digest> = self.blocks.par_iter().map(Block::root).collect();
+        for root in &roots {
+            h = h.digest(root);
         }
         let h = h.digest(&rows(self.input)).digest(&rows(self.output));
         t.absorb_bytes(&h.finish().0);
