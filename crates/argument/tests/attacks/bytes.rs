@@ -28,9 +28,9 @@ fn flipped_bytes_are_refused() {
     flips(601, &[1]);
 }
 
-/// Every byte; minutes, in release.
+/// Every byte: more than ten minutes, in release.
 #[test]
-#[ignore = "every byte of a proof: minutes in release"]
+#[ignore = "every byte of a proof: more than ten minutes in release"]
 fn every_flipped_byte_is_refused() {
     flips(1, &[1, 0x80]);
 }
