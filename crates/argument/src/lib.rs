@@ -1,5 +1,6 @@
 //! Prove and verify integer statements with sumchecks over one committed polynomial.
 
+pub mod decision;
 pub mod field;
 pub mod fold;
 pub mod form;

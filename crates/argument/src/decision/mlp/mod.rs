@@ -1,0 +1,1 @@
+//! Decisions of a perceptron: a batch of rows in, their scores out.

@@ -1,0 +1,4 @@
+//! Decisions of small models, many at once, as one statement each.
+
+pub mod mlp;
+pub mod trees;

@@ -1,0 +1,1 @@
+//! Decisions of boosted trees: a batch of ranks in, their scores out.
