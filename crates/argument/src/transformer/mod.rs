@@ -17,14 +17,14 @@ pub mod check;
 pub(crate) mod families;
 mod head;
 pub mod hints;
-mod leaves;
+pub(crate) mod leaves;
 pub mod plan;
 mod proof;
 mod prove;
 mod public;
 mod quadratic;
 mod relations;
-mod rows;
+pub(crate) mod rows;
 mod verify;
 mod witness;
 
