@@ -9,7 +9,7 @@ use nesa_model::spec::EXP_LEN;
 use p3_field::PrimeCharacteristicRing;
 
 use crate::field::{E, F};
-use crate::layout::eq_table;
+use crate::layout::{eq_table, log_ceil};
 
 /// Tag of `[0, 2^w)` is `w`; of `[0, 2^w − 1)`, this plus `w`.
 pub const CLOSED_TAG: u32 = 64;
@@ -59,6 +59,8 @@ pub enum Lookup<'a> {
     Exp(u32),
     /// `(index, value)` of an activation table; entry 0, an input that no clamp puts out, repeats entry 1.
     Act(u8, &'a Table),
+    /// `(v0, v1, v2)` under a tag, as listed, by rising `v0`; what is left of the length repeats the last one.
+    List(u32, &'a [[F; 3]]),
 }
 
 impl Lookup<'_> {
@@ -69,6 +71,7 @@ impl Lookup<'_> {
             Self::Width(w) => w + 1,
             Self::Closed(log) | Self::Exp(log) => *log,
             Self::Act(..) => 16,
+            Self::List(_, rows) => log_ceil(rows.len().max(2)),
         }
     }
 
@@ -106,6 +109,10 @@ impl Lookup<'_> {
                 };
                 (0..len).map(entry).collect()
             }
+            Self::List(tag, rows) => {
+                let entry = |k: usize| listed(c, rows, k) + c.tag(*tag);
+                (0..len).map(entry).collect()
+            }
         }
     }
 
@@ -130,8 +137,21 @@ impl Lookup<'_> {
                 let sum: E = eq.iter().enumerate().map(|(k, &q)| q * value(k)).sum();
                 index(point) + eq[0] + c.one * sum + c.tag(ACT_TAG + u32::from(*i))
             }
+            Self::List(tag, rows) => {
+                let eq = eq_table(point);
+                let sum: E = (eq.iter().enumerate())
+                    .map(|(k, &q)| q * listed(c, rows, k))
+                    .sum();
+                sum + c.tag(*tag)
+            }
         }
     }
+}
+
+/// Entry `k` of a list without its tag.
+fn listed(c: &Compress, rows: &[[F; 3]], k: usize) -> E {
+    let row = rows.get(k).or(rows.last());
+    row.map_or(E::ZERO, |&[a, b, d]| c.one * b + c.two * d + a)
 }
 
 /// `Σ bit_k · 2^k` as a multilinear function.
@@ -167,11 +187,15 @@ mod tests {
         let c = Compress::new(E::from_u64(0x1234_5678_9abc));
         let table = Table::new((0..65536u32).map(|i| (i * 7 % 65521) as i16).collect());
         let table = table.as_ref().expect("a table of the right length");
+        let rows: Vec<[F; 3]> = (0..5u64)
+            .map(|i| [i, 7 * i + 1, i * i].map(F::from_u64))
+            .collect();
         for lookup in [
             Lookup::Width(6),
             Lookup::Closed(7),
             Lookup::Exp(15),
             Lookup::Act(1, table),
+            Lookup::List(200, &rows),
         ] {
             let point: Vec<E> = (0..lookup.log_len())
                 .map(|i| E::from_u64(0x9e37_79b9 * u64::from(i + 1)) * c.one)
