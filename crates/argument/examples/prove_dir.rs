@@ -77,10 +77,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut cache = KvCache::new(shape, &(0..blocks.len()), positions);
         nesa_model::reference::Reference::new(shape, &common).forward(&blocks, &mut x, &mut cache);
         println!("reference run {:.2} s", start.elapsed().as_secs_f64());
+        let bound: Vec<Digest> = blocks.iter().map(Block::root).collect();
         let s = Statement {
             shape,
             common: &common,
             blocks: &blocks,
+            roots: &bound,
             model: &root,
             layers: &layers,
             input: &input,

@@ -5,13 +5,14 @@
 //! Weights have structure, so that the verifier evaluates their multilinear extension without
 //! touching the cells.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use p3_field::PrimeCharacteristicRing;
 use rayon::prelude::*;
 
 use crate::field::{E, F};
-use crate::layout::{Layout, Piece, Tensor, TensorId, eq_at, eq_table};
+use crate::layout::{Equalities, Layout, Piece, Tensor, TensorId, eq_at, eq_points, eq_table};
 use crate::lazy::Factor;
 
 /// A shared vector of weights.
@@ -20,8 +21,10 @@ pub type Vector = Arc<[E]>;
 /// Weights over the cells (row, column) of one tensor.
 #[derive(Debug, Clone)]
 pub enum Weights {
-    /// `outer[row] · inner[column]`.
+    /// `outer[row − first] · inner[column]`, zero for other rows.
     Product {
+        /// First row.
+        first: usize,
         /// Per row.
         outer: Vector,
         /// Per column.
@@ -43,6 +46,8 @@ pub enum Weights {
         /// (m, columns).
         matrix: Vector,
     },
+    /// `eq(point, column)` on row 0: a claim about a table, which the verifier evaluates without its entries.
+    Equal(Vector),
     /// Single cells (row, column, weight).
     Cells(Arc<[(u32, u32, E)]>),
 }
@@ -70,8 +75,16 @@ pub struct Form {
 impl Form {
     /// Adds `scale · outer ⊗ inner` on a tensor.
     pub fn product(&mut self, tensor: TensorId, scale: E, outer: &Vector, inner: &Vector) {
-        let (outer, inner) = (outer.clone(), inner.clone());
-        self.push(tensor, scale, Weights::Product { outer, inner });
+        let (first, outer, inner) = (0, outer.clone(), inner.clone());
+        self.push(
+            tensor,
+            scale,
+            Weights::Product {
+                first,
+                outer,
+                inner,
+            },
+        );
     }
 
     /// Adds any term.
@@ -110,21 +123,23 @@ fn merge(layout: &Layout, form: &Form) -> Vec<Merged> {
         .collect();
     for term in &form.terms {
         let m = &mut all[term.tensor.0 as usize];
-        let Weights::Product { outer, inner } = &term.weights else {
+        let Weights::Product {
+            first,
+            outer,
+            inner,
+        } = &term.weights
+        else {
             m.others.push(term.clone());
             continue;
         };
-        let same = |(_, i): &&mut (Vec<E>, Vector)| Arc::ptr_eq(i, inner);
-        match m.products.iter_mut().find(same) {
-            Some((sum, _)) => {
-                for (s, &o) in sum.iter_mut().zip(outer.iter()) {
-                    *s += o * term.scale;
-                }
-            }
-            None => m.products.push((
-                outer.iter().map(|&o| o * term.scale).collect(),
-                inner.clone(),
-            )),
+        let same = |(_, i): &(Vec<E>, Vector)| Arc::ptr_eq(i, inner);
+        let at = m.products.iter().position(same).unwrap_or_else(|| {
+            let rows = layout.tensor(term.tensor).outer;
+            m.products.push((E::zero_vec(rows), inner.clone()));
+            m.products.len() - 1
+        });
+        for (s, &o) in m.products[at].0[*first..].iter_mut().zip(outer.iter()) {
+            *s += o * term.scale;
         }
     }
     all
@@ -176,6 +191,13 @@ fn add_other(tensor: &Tensor, piece: &Piece, term: &Term, out: &mut [E]) {
     let last = piece.first + (1 << piece.log_rows);
     match &term.weights {
         Weights::Product { .. } => {}
+        Weights::Equal(point) => {
+            if piece.first == 0 {
+                for (w, e) in out.iter_mut().zip(eq_table(point)) {
+                    *w += e * term.scale;
+                }
+            }
+        }
         Weights::Causal {
             outer,
             inner,
@@ -232,35 +254,37 @@ pub fn value(layout: &Layout, form: &Form, f: &[F]) -> E {
     sum + form.constant
 }
 
-/// Inner products with one inner equality table, remembered by the vector they belong to.
-struct Inner<'a> {
-    eq: Vec<E>,
-    seen: Vec<(&'a Vector, E)>,
-}
-
 /// The multilinear extension of a form's weights at `point`: the verifier's side.
 pub fn evaluate(layout: &Layout, form: &Form, point: &[E]) -> E {
     let n = point.len();
-    let merged = merge(layout, form);
-    let mut inners: Vec<Option<Inner<'_>>> = (0..=n).map(|_| None).collect();
+    let mut eq = Equalities::new(point);
+    // Inner products with the equality table over columns, by vector: relations share few of them.
+    let mut seen: BTreeMap<(usize, *const E), E> = BTreeMap::new();
     let mut total = E::ZERO;
+    let merged = merge(layout, form);
     for (tensor, m) in layout.tensors().iter().zip(&merged) {
-        let log = tensor.log_inner as usize;
-        let inner = inners[log].get_or_insert_with(|| Inner {
-            eq: eq_table(&point[n - log..]),
-            seen: Vec::new(),
-        });
+        let columns = n - tensor.log_inner as usize;
         for piece in &tensor.pieces {
-            let rows = n - log - piece.log_rows as usize;
-            let prefix = eq_at(&point[..rows], piece.offset >> (n - rows));
-            let eq_rows = eq_table(&point[rows..n - log]);
+            let first = columns - piece.log_rows as usize;
+            let prefix = eq_at(&point[..first], piece.offset >> (n - first));
+            let rows = eq.over(first..columns);
             let mut sum = E::ZERO;
-            for (outer, vector) in &m.products {
-                let o = dot(&outer[piece.first..], &eq_rows);
-                sum += o * inner.dot(vector);
+            for (outer, inner) in &m.products {
+                let by_column = seen
+                    .entry((columns, inner.as_ptr()))
+                    .or_insert_with(|| dot(inner, &eq.over(columns..n)));
+                sum += dot(&outer[piece.first..], &rows) * *by_column;
             }
             for term in &m.others {
-                sum += evaluate_other(piece, term, &eq_rows, &inner.eq) * term.scale;
+                sum += term.scale
+                    * match &term.weights {
+                        // Without the table's entries: it is long, and this is short.
+                        Weights::Equal(at) if piece.first == 0 => {
+                            rows[0] * eq_points(at, &point[columns..])
+                        }
+                        Weights::Equal(_) => E::ZERO,
+                        _ => evaluate_other(piece, term, &rows, &eq.over(columns..n)),
+                    };
             }
             total += prefix * sum;
         }
@@ -271,7 +295,7 @@ pub fn evaluate(layout: &Layout, form: &Form, point: &[E]) -> E {
 fn evaluate_other(piece: &Piece, term: &Term, eq_rows: &[E], eq: &[E]) -> E {
     let width = eq.len();
     match &term.weights {
-        Weights::Product { .. } => E::ZERO,
+        Weights::Product { .. } | Weights::Equal(_) => E::ZERO,
         Weights::Causal {
             outer,
             inner,
@@ -311,17 +335,6 @@ fn evaluate_other(piece: &Piece, term: &Term, eq_rows: &[E], eq: &[E]) -> E {
                 })
                 .sum()
         }
-    }
-}
-
-impl<'a> Inner<'a> {
-    fn dot(&mut self, v: &'a Vector) -> E {
-        if let Some((_, d)) = self.seen.iter().find(|(s, _)| Arc::ptr_eq(s, v)) {
-            return *d;
-        }
-        let d = dot(v, &self.eq);
-        self.seen.push((v, d));
-        d
     }
 }
 

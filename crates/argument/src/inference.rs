@@ -11,7 +11,7 @@ use nesa_codec::{Decode, DecodeError, Digest, Encode, Reader, Writer};
 use nesa_model::block::{Block, Common};
 use nesa_model::engine::PackedHead;
 use nesa_model::manifest::Manifest;
-use nesa_model::spec::{limits, spec_digest};
+use nesa_model::spec::{RESIDUAL_MAX, Shape, limits, spec_digest};
 use nesa_model::{Engine, ModelError, Sampler, Sampling, Vocabulary};
 use rayon::prelude::*;
 
@@ -23,6 +23,9 @@ use crate::transformer::{RangeProof, Rejection, Statement, verify};
 pub const PROOF_BYTES_MAX: usize = 64 << 20;
 
 const MAGIC: &[u8; 8] = b"nesaprf1";
+
+/// Rows whose logits are computed at a time: the head's weights are read once for all of them.
+const HEAD_ROWS: usize = 32;
 
 /// Most ranges.
 const RANGES_MAX: usize = 512;
@@ -115,8 +118,14 @@ pub enum InferenceError<X: std::error::Error + 'static> {
     Block(X),
 }
 
-/// A range with its layers, their blocks, and the rows before them.
-type Part<'a> = (std::ops::Range<u32>, Vec<Block>, &'a [i32], &'a Range);
+/// A range with its layers, their blocks and roots, and the rows before them.
+type Part<'a> = (
+    std::ops::Range<u32>,
+    Vec<Block>,
+    &'a [Digest],
+    &'a [i32],
+    &'a Range,
+);
 
 impl Inference {
     /// The tokens that were fed to the model: the last one of an answer was not.
@@ -165,14 +174,18 @@ impl InferenceProof {
         let (mut parts, mut first) = (Vec::new(), 0);
         let mut input: &[i32] = &embedded;
         for range in &self.ranges {
-            if range.end <= first || range.end as usize > shape.layers {
+            if range.end <= first
+                || range.end as usize > shape.layers.min(model.manifest.layers.len())
+            {
                 return Err(InferenceError::Ranges(range.end));
             }
             let layers = first..range.end;
             let read = layers
                 .clone()
                 .map(|l| (model.block)(l).map_err(InferenceError::Block));
-            parts.push((layers, read.collect::<Result<Vec<_>, _>>()?, input, range));
+            let roots = &model.manifest.layers[first as usize..range.end as usize];
+            let blocks = read.collect::<Result<Vec<_>, _>>()?;
+            parts.push((layers, blocks, roots, input, range));
             input = &range.rows;
             first = range.end;
         }
@@ -181,11 +194,12 @@ impl InferenceProof {
         }
         // The rows between ranges are here, so no range waits for another; the first to fail is named.
         let (common, model_root) = (model.common, &root);
-        let check = |(layers, blocks, input, range): &Part<'_>| {
+        let check = |(layers, blocks, roots, input, range): &Part<'_>| {
             let statement = Statement {
                 shape,
                 common,
                 blocks,
+                roots,
                 model: model_root,
                 layers,
                 input,
@@ -193,7 +207,11 @@ impl InferenceProof {
             };
             verify(&statement, &range.proof).err()
         };
-        let failed: Vec<Option<Rejection>> = parts.par_iter().map(check).collect();
+        let vocabulary = model.vocabulary;
+        let (failed, wrong) = rayon::join(
+            || parts.par_iter().map(check).collect::<Vec<_>>(),
+            || self.wrong_token(shape, vocabulary, engine),
+        );
         for (error, (layers, ..)) in failed.into_iter().zip(&parts) {
             if let Some(error) = error {
                 return Err(InferenceError::Range {
@@ -203,28 +221,43 @@ impl InferenceProof {
                 });
             }
         }
-        self.sample(model, engine)
+        match wrong? {
+            Some(token) => Err(InferenceError::Token(token)),
+            None => Ok(()),
+        }
     }
 
-    /// The answer is what sampling from the last rows gives.
-    fn sample<X: std::error::Error + 'static>(
+    /// The first token of the answer that sampling from the last rows does not give.
+    fn wrong_token(
         &self,
-        model: &Model<'_, X>,
+        shape: &Shape,
+        vocabulary: &Vocabulary,
         engine: &mut Engine,
-    ) -> Result<(), InferenceError<X>> {
+    ) -> Result<Option<usize>, ModelError> {
         let i = &self.inference;
-        if i.answer.is_empty() {
-            return Ok(());
+        let first = (i.prompt.len() - 1) * shape.dim;
+        let rows = self.rows().get(first..).unwrap_or_default();
+        // Rows that no engine takes: the range that ends in them is refused.
+        let takes = rows
+            .iter()
+            .all(|v| v.unsigned_abs() <= RESIDUAL_MAX.unsigned_abs());
+        if i.answer.is_empty() || !takes || rows.len() != i.answer.len() * shape.dim {
+            return Ok(None);
         }
-        let head = PackedHead::new(model.vocabulary)?.ok_or(InferenceError::Malformed("answer"))?;
-        let rows = self.rows().chunks_exact(model.manifest.shape.dim);
+        let Some(head) = PackedHead::new(vocabulary)? else {
+            return Ok(None);
+        };
         let mut sampler = Sampler::new(i.sampling);
-        for (k, (row, &token)) in rows.skip(i.prompt.len() - 1).zip(&i.answer).enumerate() {
-            if sampler.next(&engine.logits(&head, row)) != token {
-                return Err(InferenceError::Token(k));
+        let mut answer = i.answer.iter().enumerate();
+        for rows in rows.chunks(HEAD_ROWS * shape.dim) {
+            let logits = engine.logits(&head, rows);
+            for (row, (k, &token)) in logits.chunks_exact(shape.vocab).zip(&mut answer) {
+                if sampler.next(row) != token {
+                    return Ok(Some(k));
+                }
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

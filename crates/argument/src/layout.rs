@@ -6,6 +6,10 @@
 //!
 //! Points are written most significant variable first, here and everywhere in this crate.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
 use p3_field::PrimeCharacteristicRing;
 
 use crate::field::E;
@@ -130,16 +134,39 @@ impl Layout {
 /// `eq(point, i)` for all `i` below `2^len`.
 #[must_use]
 pub fn eq_table(point: &[E]) -> Vec<E> {
-    let mut table = vec![E::ONE];
-    for &r in point {
-        let mut next = Vec::with_capacity(2 * table.len());
-        for &v in &table {
-            let hi = v * r;
-            next.extend([v - hi, hi]);
+    let mut table = E::zero_vec(1 << point.len());
+    table[0] = E::ONE;
+    for (k, &r) in point.iter().rev().enumerate() {
+        let (low, high) = table[..2 << k].split_at_mut(1 << k);
+        for (l, h) in low.iter_mut().zip(high) {
+            *h = *l * r;
+            *l -= *h;
         }
-        table = next;
     }
     table
+}
+
+/// Equality tables over runs of one point's variables, each made once.
+#[derive(Debug)]
+pub(crate) struct Equalities<'a> {
+    point: &'a [E],
+    known: BTreeMap<(usize, usize), Arc<[E]>>,
+}
+
+impl<'a> Equalities<'a> {
+    pub(crate) fn new(point: &'a [E]) -> Self {
+        Self {
+            point,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// `eq_table` of these variables.
+    pub(crate) fn over(&mut self, variables: Range<usize>) -> Arc<[E]> {
+        let Range { start, end } = variables;
+        let new = || eq_table(&self.point[start..end]).into();
+        self.known.entry((start, end)).or_insert_with(new).clone()
+    }
 }
 
 /// `eq(point, index)` for one index.

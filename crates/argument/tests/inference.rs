@@ -37,6 +37,7 @@ fn honest(m: &testing::Model, sampling: Sampling) -> InferenceProof {
             shape,
             common: &m.common,
             blocks: &m.blocks[i..=i],
+            roots: &m.manifest.layers[i..=i],
             model: &root,
             layers: &layers,
             input: &boundaries[i],

@@ -1,7 +1,8 @@
 //! Honest runs of random models are proved and accepted; every change of what was proved is refused.
 
 use nesa_argument::transformer::{RangeProof, Refusal, Statement, prove, verify};
-use nesa_codec::{Decode, Encode};
+use nesa_codec::{Decode, Digest, Encode};
+use nesa_model::block::Block;
 use nesa_model::cache::KvCache;
 use nesa_model::reference::Reference;
 use nesa_model::testing::{Model, Noise, model, shapes};
@@ -30,10 +31,12 @@ fn honest_runs_are_accepted_and_nothing_else() {
             let y = run(&m, &x);
             let root = m.manifest.root();
             let layers = 0..shape.layers as u32;
+            let roots: Vec<Digest> = m.blocks.iter().map(Block::root).collect();
             let s = Statement {
                 shape: &shape,
                 common: &m.common,
                 blocks: &m.blocks,
+                roots: &roots,
                 model: &root,
                 layers: &layers,
                 input: &x,

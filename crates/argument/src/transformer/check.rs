@@ -15,7 +15,7 @@ use super::rows::Rows;
 use super::{RangeProof, Refusal, Statement, quadratic, witness};
 use crate::field::{E, F};
 use crate::form::{Form, Weights};
-use crate::layout::{Layout, TensorId};
+use crate::layout::{Layout, TensorId, eq_at};
 use crate::tables::Compress;
 use crate::transcript::Transcript;
 
@@ -252,7 +252,15 @@ pub fn value(layout: &Layout, form: &Form, f: &[F]) -> E {
 
 fn weight(w: &Weights, width: usize, j: usize, c: usize) -> E {
     match w {
-        Weights::Product { outer, inner } => outer[j] * inner[c],
+        Weights::Product {
+            first,
+            outer,
+            inner,
+        } => {
+            let row = outer.get(j.wrapping_sub(*first));
+            row.map_or(E::ZERO, |&o| o * inner[c])
+        }
+        Weights::Equal(point) if j == 0 => eq_at(point, c),
         Weights::Causal {
             outer,
             inner,

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use super::families::{Alpha, Family, Kind};
 use super::rows::Rows;
 use crate::field::{E, F};
-use crate::form::{Form, Vector, dot};
-use crate::layout::{Layout, TensorId, eq_at, eq_table, runs};
+use crate::form::{Form, Vector, Weights, dot};
+use crate::layout::{Equalities, Layout, TensorId, eq_at, runs};
 use crate::lookup::{self, Claim};
 use crate::tables::Lookup;
 
@@ -195,7 +195,7 @@ impl Leaves {
             constant: -claim.denominator,
             ..Form::default()
         };
-        let mut inners: Vec<Option<Vector>> = vec![None; n + 1];
+        let mut eq = Equalities::new(&claim.point);
         let mut used = E::ZERO;
         for run in &self.runs {
             let vars = run.log as usize;
@@ -207,23 +207,13 @@ impl Leaves {
                     if f.kind == Kind::Lookup {
                         num.constant += prefix;
                     }
-                    let inner = inners[f.log_inner as usize]
-                        .get_or_insert_with(|| {
-                            eq_table(&low[low.len() - f.log_inner as usize..]).into()
-                        })
-                        .clone();
-                    f.claim(
-                        run,
-                        prefix,
-                        &low[..low.len() - f.log_inner as usize],
-                        &inner,
-                        &mut den,
-                    );
+                    let columns = n - f.log_inner as usize;
+                    let (rows, inner) = (eq.over(n - vars..columns), eq.over(columns..n));
+                    f.claim(run, prefix, &rows, &inner, &mut den);
                 }
                 None => {
                     let (id, table) = &tables[run.source - families.len()];
-                    let one: Vector = vec![prefix].into();
-                    num.product(*id, -E::ONE, &one, &eq_table(low).into());
+                    num.push(*id, -prefix, Weights::Equal(low.into()));
                     den.constant += prefix * (table.evaluate(&a.compress, low) + a.alpha);
                 }
             }
@@ -242,32 +232,35 @@ impl Leaves {
 
 impl Family {
     /// Adds `prefix · Σ eq(point, row, column) · denominator` to a form.
-    fn claim(&self, run: &Run, prefix: E, rows: &[E], inner: &Vector, out: &mut Form) {
-        let eq_rows = eq_table(rows);
+    fn claim(&self, run: &Run, prefix: E, rows: &Vector, inner: &Vector, out: &mut Form) {
         for p in &self.parts {
             let scale = prefix * p.coefficient;
             let by = |k: usize| p.outer.as_ref().map_or(E::ONE, |o| o[run.first + k]);
             match p.tensor {
                 None => {
-                    let o: E = eq_rows.iter().enumerate().map(|(k, &q)| q * by(k)).sum();
+                    let o: E = rows.iter().enumerate().map(|(k, &q)| q * by(k)).sum();
                     let i = p.inner.as_ref().map_or(E::ONE, |v| dot(v, inner));
                     out.constant += scale * o * i;
                 }
                 Some(id) => {
-                    let mut weights = E::zero_vec(self.outer);
-                    for (k, &q) in eq_rows.iter().enumerate() {
-                        weights[run.first + k] = q * by(k);
-                    }
+                    let outer = match &p.outer {
+                        None => rows.clone(),
+                        Some(_) => rows.iter().enumerate().map(|(k, &q)| q * by(k)).collect(),
+                    };
                     let inner = match &p.inner {
                         None => inner.clone(),
-                        Some(v) => v
-                            .iter()
-                            .zip(inner.iter())
-                            .map(|(&a, &b)| a * b)
-                            .collect::<Vec<E>>()
-                            .into(),
+                        Some(v) => v.iter().zip(inner.iter()).map(|(&a, &b)| a * b).collect(),
                     };
-                    out.product(id, scale, &weights.into(), &inner);
+                    let first = run.first;
+                    out.push(
+                        id,
+                        scale,
+                        Weights::Product {
+                            first,
+                            outer,
+                            inner,
+                        },
+                    );
                 }
             }
         }

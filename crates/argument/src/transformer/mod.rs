@@ -38,8 +38,6 @@ use nesa_codec::{Digest, Encode, Hasher};
 use nesa_model::block::{Block, Common};
 use nesa_model::spec::{RESIDUAL_MAX, Shape, spec_digest};
 
-use rayon::prelude::*;
-
 use crate::pcs::PcsError;
 use crate::transcript::Transcript;
 
@@ -61,6 +59,8 @@ pub struct Statement<'a> {
     pub common: &'a Common,
     /// The blocks of the range.
     pub blocks: &'a [Block],
+    /// Their roots, against which whoever states this has verified them; bound by the transcript as they are.
+    pub roots: &'a [Digest],
     /// The model root that the blocks were verified against.
     pub model: &'a Digest,
     /// Which blocks of the model.
@@ -153,7 +153,8 @@ impl Statement<'_> {
         if !self.shape.is_valid() || !self.common.fits(self.shape) {
             return Err("shape");
         }
-        if self.blocks.is_empty() || self.blocks.len() != self.layers.len() {
+        let blocks = self.blocks.len();
+        if blocks == 0 || blocks != self.layers.len() || blocks != self.roots.len() {
             return Err("range of blocks");
         }
         if t == 0
@@ -187,8 +188,7 @@ impl Statement<'_> {
             .digest(&self.common.root())
             .u64(u64::from(self.layers.start))
             .u64(u64::from(self.layers.end));
-        let roots: Vec<Digest> = self.blocks.par_iter().map(Block::root).collect();
-        for root in &roots {
+        for root in self.roots {
             h = h.digest(root);
         }
         let h = h.digest(&rows(self.input)).digest(&rows(self.output));

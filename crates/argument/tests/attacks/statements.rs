@@ -207,6 +207,7 @@ fn a_proof_is_of_one_statement() {
     for (name, change, expected) in CHANGES {
         let mut other = w.clone();
         change(&mut other);
+        other.bind();
         let got = verify(&other.statement(), &proof);
         if got.as_ref().err() != Some(expected) {
             wrong.push(format!("{name}: {got:?}, not {expected:?}"));

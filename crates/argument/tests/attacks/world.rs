@@ -5,8 +5,9 @@ use nesa_argument::layout::TensorId;
 use nesa_argument::transformer::check::{Witness, forge, witness};
 use nesa_argument::transformer::{Rejection, Statement, verify};
 use nesa_codec::Digest;
-use nesa_model::block::Ffn;
+use nesa_model::block::{Block, Ffn};
 use nesa_model::cache::KvCache;
+use nesa_model::ops::linear::Linear;
 use nesa_model::reference::Reference;
 use nesa_model::spec::{Order, Shape};
 use nesa_model::testing::{Model, Noise, model};
@@ -19,6 +20,7 @@ pub(crate) struct World {
     pub m: Model,
     pub shape: Shape,
     pub root: Digest,
+    pub roots: Vec<Digest>,
     pub layers: std::ops::Range<u32>,
     pub x: Vec<i32>,
     pub y: Vec<i32>,
@@ -92,14 +94,32 @@ impl World {
             shape,
             layers,
             y: Vec::new(),
+            roots: Vec::new(),
             x,
         };
         w.run();
         w
     }
 
+    /// Binds the blocks as they are now, but for one that no statement may have.
+    pub(crate) fn bind(&mut self) {
+        let fits = |b: &&Block| {
+            let whole = |l: &Linear| l.weight.len() == l.rows * l.cols;
+            self.shape.is_valid()
+                && b.fits(&self.shape, &self.m.common)
+                && b.linears(self.shape.order).iter().all(|(_, l, _)| whole(l))
+        };
+        self.roots.resize(self.m.blocks.len(), Digest::default());
+        for (root, block) in self.roots.iter_mut().zip(&self.m.blocks) {
+            if let Some(b) = Some(block).filter(fits) {
+                *root = b.root();
+            }
+        }
+    }
+
     /// Recomputes the output.
     pub(crate) fn run(&mut self) {
+        self.bind();
         self.y = self.x.clone();
         let layers = 0..self.m.blocks.len();
         let mut cache = KvCache::new(&self.shape, &layers, self.shape.context);
@@ -112,6 +132,7 @@ impl World {
             shape: &self.shape,
             common: &self.m.common,
             blocks: &self.m.blocks,
+            roots: &self.roots,
             model: &self.root,
             layers: &self.layers,
             input: &self.x,

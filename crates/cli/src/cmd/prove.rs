@@ -260,6 +260,7 @@ pub(crate) fn prove(
             shape,
             common: &common,
             blocks: &blocks,
+            roots: &model.manifest().layers[first as usize..layers.end as usize],
             model: &model.root(),
             layers: &layers,
             input: &rows,

@@ -19,7 +19,12 @@ impl Ctx<'_> {
                 above,
             }
         } else {
-            Weights::Product { outer, inner }
+            let first = 0;
+            Weights::Product {
+                first,
+                outer,
+                inner,
+            }
         }
     }
 
