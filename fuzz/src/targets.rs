@@ -14,6 +14,7 @@ mod safetensors;
 mod share;
 mod template;
 mod tokenizer;
+mod transcript;
 mod wire;
 mod wrong;
 
@@ -32,6 +33,7 @@ pub(crate) const TARGETS: &[Target] = &[
     share::TARGET,
     wrong::TARGET,
     dispute::TARGET,
+    transcript::TARGET,
     frame::TARGET,
     discovery::TARGET,
 ];

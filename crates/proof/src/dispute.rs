@@ -7,10 +7,13 @@
 //!   so that everything which the step reads is agreed
 //! ```
 //! [`Referee`] and [`Party`] are pure state machines; time is an input. The referee knows the model
-//! by its manifest alone. Who is silent, late, inconsistent, floods or says two things loses.
+//! by its manifest alone. [`Court`] is a referee whose sides sign what they say, [`Transcript`] the
+//! evidence that remains, and [`verify_transcript`] replays it. Who is silent, late, inconsistent, floods or says two things loses.
 
 pub mod apply;
 pub mod bound;
+pub mod court;
+pub mod defence;
 pub mod disclosure;
 pub mod entitlement;
 pub mod message;
@@ -20,6 +23,7 @@ pub mod program;
 pub mod record;
 pub mod referee;
 pub mod slice;
+pub mod transcript;
 pub mod tree;
 
 use nesa_codec::{Digest, Hasher};
@@ -27,6 +31,8 @@ use nesa_codec::{Digest, Hasher};
 use crate::statement::{HopStatement, SignedHop};
 
 pub use bound::Work;
+pub use court::Court;
+pub use defence::Defence;
 pub use disclosure::Disclosure;
 pub use entitlement::{Challenge, Entitled, NotEntitled, Tier};
 pub use message::{Ask, Body, Move, Question};
@@ -35,6 +41,7 @@ pub use party::Party;
 pub use program::{Cell, Half, Op, Program};
 pub use record::{Fault, Parts, Record};
 pub use referee::{Reason, Referee, Timing, Verdict};
+pub use transcript::{Matter, NotProven, SignedMove, Transcript, verify_transcript};
 
 /// An opening that does not hold; the text names the part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -31,6 +31,9 @@ pub enum Effect {
     Abandoned,
 }
 
+/// A half of a cell, the outputs of its steps and their digests, kept until another is asked for.
+pub(super) type Expanded = Option<(Cell, Vec<Output>, Vec<Digest>)>;
+
 /// One side. Holds a record; computes a half of a cell again when the dispute reaches it.
 #[derive(Debug)]
 pub struct Party<'a> {
@@ -41,7 +44,7 @@ pub struct Party<'a> {
     heard: u64,
     answered: u32,
     over: bool,
-    expanded: Option<(Cell, Vec<Output>, Vec<Digest>)>,
+    expanded: Expanded,
 }
 
 impl<'a> Party<'a> {
@@ -88,7 +91,7 @@ impl<'a> Party<'a> {
                     return None;
                 }
                 self.heard = now;
-                let body = self.answer(ask.question)?;
+                let body = answer(self.record, &self.parts, &mut self.expanded, ask.question)?;
                 self.answered = ask.round;
                 let answer = Move {
                     dispute: self.dispute,
@@ -99,48 +102,54 @@ impl<'a> Party<'a> {
             }
         }
     }
+}
 
-    fn answer(&mut self, question: Question) -> Option<Body> {
-        let all = |n: usize| Span { lo: 0, len: n };
-        Some(match question {
-            Question::Ends => {
-                let roots = self.record.roots();
-                let nodes = tree::reveal(&roots, all(roots.len()))?;
-                let last = roots.len() - 1;
-                let t = merkle::Tree::new(roots);
-                Body::Ends(t.path(0)?, t.path(last)?, nodes)
-            }
-            Question::Trace(span) => Body::Nodes(tree::reveal(&self.record.roots(), span)?),
-            Question::List(at, span) => {
-                Body::Nodes(tree::reveal(self.record.list(at as usize), span)?)
-            }
-            Question::Expand(cell) => {
-                let (_, leaves) = self.expand(cell)?;
-                let nodes = tree::reveal(leaves, all(leaves.len()))?;
-                let t = merkle::Tree::new(leaves.to_vec());
-                Body::Expanded(t.root(), t.path(leaves.len() - 1)?, nodes)
-            }
-            Question::Steps(cell, span) => Body::Nodes(tree::reveal(self.expand(cell)?.1, span)?),
-            Question::Settle(cell, step) => {
-                let (parts, record) = (self.parts, self.record);
-                let (outs, _) = self.expand(cell)?;
-                Body::Openings(Box::new(record.open(&parts, cell, step as usize, outs)?))
-            }
-        })
-    }
-
-    /// The outputs of a half's steps and their digests, kept until another is asked for.
-    fn expand(&mut self, cell: Cell) -> Option<(&[Output], &[Digest])> {
-        if self.expanded.as_ref().is_none_or(|e| e.0 != cell) {
-            let inside = (cell.position as usize) < self.record.positions();
-            let (outs, _) = self
-                .record
-                .expand(&self.parts, cell)
-                .ok()
-                .filter(|_| inside)?;
-            let leaves = outs.iter().map(Output::leaf).collect();
-            self.expanded = Some((cell, outs, leaves));
+/// The answer to `question` from `record`; `parts` need not hold other blocks than the one asked about.
+pub(super) fn answer(
+    record: &Record,
+    parts: &Parts<'_>,
+    kept: &mut Expanded,
+    question: Question,
+) -> Option<Body> {
+    let all = |n: usize| Span { lo: 0, len: n };
+    Some(match question {
+        Question::Ends => {
+            let roots = record.roots();
+            let nodes = tree::reveal(&roots, all(roots.len()))?;
+            let last = roots.len() - 1;
+            let t = merkle::Tree::new(roots);
+            Body::Ends(t.path(0)?, t.path(last)?, nodes)
         }
-        self.expanded.as_ref().map(|(_, o, l)| (&o[..], &l[..]))
+        Question::Trace(span) => Body::Nodes(tree::reveal(&record.roots(), span)?),
+        Question::List(at, span) => Body::Nodes(tree::reveal(record.list(at as usize), span)?),
+        Question::Expand(cell) => {
+            let (_, leaves) = expand(record, parts, kept, cell)?;
+            let nodes = tree::reveal(leaves, all(leaves.len()))?;
+            let t = merkle::Tree::new(leaves.to_vec());
+            Body::Expanded(t.root(), t.path(leaves.len() - 1)?, nodes)
+        }
+        Question::Steps(cell, span) => {
+            Body::Nodes(tree::reveal(expand(record, parts, kept, cell)?.1, span)?)
+        }
+        Question::Settle(cell, step) => {
+            let (outs, _) = expand(record, parts, kept, cell)?;
+            Body::Openings(Box::new(record.open(parts, cell, step as usize, outs)?))
+        }
+    })
+}
+
+/// The outputs of a half's steps and their digests.
+fn expand<'k>(
+    record: &Record,
+    parts: &Parts<'_>,
+    kept: &'k mut Expanded,
+    cell: Cell,
+) -> Option<(&'k [Output], &'k [Digest])> {
+    if kept.as_ref().is_none_or(|e| e.0 != cell) {
+        record.said(cell)?;
+        let (outs, _) = record.expand(parts, cell).ok()?;
+        let leaves = outs.iter().map(Output::leaf).collect();
+        *kept = Some((cell, outs, leaves));
     }
+    kept.as_ref().map(|(_, o, l)| (&o[..], &l[..]))
 }

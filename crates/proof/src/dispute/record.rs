@@ -62,6 +62,8 @@ impl Fault {
 pub struct Record {
     first: u32,
     fault: Option<Fault>,
+    /// Whether the lists are what is stated, whatever the steps give.
+    is_stated: bool,
     /// Per boundary and position: the row.
     rows: Vec<Vec<Vec<i32>>>,
     /// Per block and position: key and value.
@@ -84,6 +86,7 @@ impl Record {
         let mut me = Self {
             first: parts.first,
             fault,
+            is_stated: false,
             lists: vec![rows.iter().map(|r| trace::row(r)).collect()],
             rows: vec![rows],
             cached: Vec::new(),
@@ -110,6 +113,29 @@ impl Record {
             me.layer(parts)?;
         }
         Ok(me)
+    }
+
+    /// What a side says that it holds: `rows` by boundary and position, `cached` by block and position,
+    /// whatever computed them. Its steps are the honest ones on these values, and each half's last one
+    /// puts out what is stated: that of an honest run all the same.
+    #[must_use]
+    pub fn stated(first: u32, rows: Vec<Vec<Vec<i32>>>, cached: Vec<Vec<Cached>>) -> Self {
+        let digests = |r: &Vec<Vec<i32>>| r.iter().map(|r| trace::row(r)).collect();
+        let mut lists: Vec<Vec<Digest>> = Vec::new();
+        for (i, r) in rows.iter().enumerate() {
+            lists.push(digests(r));
+            let of = |c: &Vec<Cached>| c.iter().map(|c| trace::cached(&c.k, &c.v)).collect();
+            lists.extend(cached.get(i).map(of));
+        }
+        Self {
+            first,
+            fault: None,
+            is_stated: true,
+            rows,
+            cached,
+            lists,
+            exp: attention::exp_table(),
+        }
     }
 
     fn layer(&mut self, parts: &Parts<'_>) -> Result<(), Invalid> {
@@ -163,6 +189,12 @@ impl Record {
         self.rows.last().map_or(&[], |r| r)
     }
 
+    /// The rows at boundary `i`, by position.
+    #[must_use]
+    pub fn rows(&self, i: usize) -> &[Vec<i32>] {
+        self.rows.get(i).map_or(&[], |r| r)
+    }
+
     /// Cached rows of block `i` of the hop, by position.
     #[must_use]
     pub fn cached(&self, i: usize) -> &[Cached] {
@@ -184,9 +216,15 @@ impl Record {
     /// What this run claims.
     #[must_use]
     pub fn claim(&self, parts: &Parts<'_>) -> Claim {
+        self.claim_about(parts.manifest.root())
+    }
+
+    /// What this run claims of the model with this root.
+    #[must_use]
+    pub fn claim_about(&self, model: Digest) -> Claim {
         let roots = self.roots();
         Claim {
-            model: parts.manifest.root(),
+            model,
             first: self.first,
             end: self.first + self.cached.len() as u32,
             positions: self.positions() as u32,
@@ -218,7 +256,21 @@ impl Record {
             }
             outs.push(out);
         }
+        if self.is_stated
+            && let (Some(out), Some(said)) = (outs.last_mut(), self.said(cell))
+        {
+            *out = Output::Digest(said);
+        }
         Ok((outs, p))
+    }
+
+    /// The digest of `cell` in the trace.
+    pub(super) fn said(&self, cell: Cell) -> Option<Digest> {
+        let at = 2 * cell.layer.checked_sub(self.first)? as usize;
+        let list = self
+            .lists
+            .get(at + if cell.half == Half::Row { 2 } else { 1 })?;
+        list.get(cell.position as usize).copied()
     }
 
     fn inputs(&self, reads: &Reads, cell: Cell, outs: &[Output]) -> Result<Inputs, Invalid> {

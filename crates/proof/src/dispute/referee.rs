@@ -61,6 +61,9 @@ pub enum Reason {
     /// More messages than any honest side sends.
     #[error("too many messages")]
     Flooded,
+    /// A message that its side did not sign for the question.
+    #[error("an answer is not signed by its side for this question")]
+    Unsigned,
 }
 
 /// How a dispute ended.
@@ -129,6 +132,15 @@ impl Walk {
     }
 }
 
+/// The name of a dispute over two claims.
+pub(super) fn name(salt: &Digest, claims: &[Claim; 2]) -> Digest {
+    Hasher::new("nesa.dispute.v1")
+        .digest(salt)
+        .digest(&claims[0].digest())
+        .digest(&claims[1].digest())
+        .finish()
+}
+
 /// The referee of one dispute.
 #[derive(Debug)]
 pub struct Referee {
@@ -175,11 +187,7 @@ impl Referee {
         if manifest.root() != a.model || !s.is_valid() || !fits || !sized {
             return Err(Invalid("the claimed model"));
         }
-        let dispute = Hasher::new("nesa.dispute.v1")
-            .digest(salt)
-            .digest(&a.digest())
-            .digest(&b.digest())
-            .finish();
+        let dispute = name(salt, &claims);
         Ok(Self {
             walk: Walk::root(a.lists(), [a.trace, b.trace]),
             manifest,
@@ -259,6 +267,11 @@ impl Referee {
         };
         self.verdict = Some(verdict);
         Effect::Verdict(verdict)
+    }
+
+    /// Ends the dispute against `side`, unless it has ended.
+    pub(super) fn condemn(&mut self, side: Side, reason: Reason) -> Option<Effect> {
+        self.verdict.is_none().then(|| self.lose(side, reason))?
     }
 
     fn lose(&mut self, side: Side, reason: Reason) -> Option<Effect> {
