@@ -1,4 +1,8 @@
 //! Decisions of perceptrons: honest proofs are accepted, and whatever lies is refused for its reason.
 
+mod bytes;
+mod cells;
 mod honest;
+mod statements;
+mod unique;
 mod world;
