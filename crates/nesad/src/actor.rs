@@ -247,6 +247,13 @@ impl<C: Clock> Actor<C> {
                 }
                 let _ = done.send(idle);
             }
+            Command::Kept {
+                statement,
+                from,
+                tell,
+            } => {
+                let _ = tell.send(self.hop.kept(&statement, &from));
+            }
             Command::Tick => self.step(Input::Tick, None),
             Command::Drain => self.step(Input::Drain, None),
             Command::Stop => return false,

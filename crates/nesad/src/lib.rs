@@ -21,6 +21,7 @@ mod blocks;
 mod config;
 mod deploy;
 mod dial;
+mod dispute;
 mod estimate;
 mod meter;
 mod metrics;

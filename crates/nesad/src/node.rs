@@ -17,10 +17,10 @@ use crate::config::{Driver, NodeConfig};
 use crate::dial::{self, Pool};
 use crate::meter::{Metered, Traffic};
 use crate::shares::{self, Desk, Shares};
-use crate::{Error, deploy, session};
+use crate::{Error, deploy, dispute, session};
 
 /// What a node signs statements under.
-const STATEMENTS: Namespace = Namespace::new(SIGN_NAMESPACE);
+pub(crate) const STATEMENTS: Namespace = Namespace::new(SIGN_NAMESPACE);
 /// Time between looks for idle sessions, in ms.
 const TICK_MS: u64 = 1_000;
 /// Time between looks for the end of sessions while draining, in ms.
@@ -39,6 +39,8 @@ pub(crate) struct Shared<T: Transport, C> {
     pub(crate) pool: Pool<<Metered<T> as Transport>::Connection>,
     pub(crate) directory: Option<Server<Metered<T>, C>>,
     pub(crate) identity: Identity,
+    /// Places for disputes that are answered at once.
+    pub(crate) disputes: Semaphore,
     status: Arc<Status>,
     streams: AtomicU64,
 }
@@ -122,6 +124,7 @@ impl<T: Transport, C: Clock> Node<T, C> {
             pool: Pool::default(),
             directory,
             identity,
+            disputes: Semaphore::new(dispute::DISPUTES_MAX),
             status,
             streams: AtomicU64::new(1),
         });
@@ -257,6 +260,9 @@ async fn accept<T: Transport, C: Clock>(shared: Arc<Shared<T, C>>) {
                         }
                         (stream_kind::SHARE, _) => {
                             shares::serve(&shared, &connection, stream).await;
+                        }
+                        (stream_kind::DISPUTE, _) => {
+                            dispute::serve(&shared, &connection, stream).await;
                         }
                         (stream_kind::SHARD, _) => deploy::serve(&shared, stream).await,
                         (stream_kind::DISCOVERY, Some(server)) => {

@@ -16,6 +16,8 @@ pub mod stream_kind {
     pub const SHARD: u8 = 3;
     /// One holder of a secret-shared session: shares in, products of them out.
     pub const SHARE: u8 = 4;
+    /// One side of a dispute about a finished session.
+    pub const DISPUTE: u8 = 5;
     /// First kind that applications may use as they like.
     pub const APPLICATION_FIRST: u8 = 128;
 }

@@ -1,6 +1,7 @@
 //! The state machine of one node: sessions, their queues, and the batches that run.
 
 mod compute;
+mod kept;
 mod session;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,6 +14,9 @@ use nesa_proof::Trace;
 
 use crate::fault::Fault;
 use crate::wire::{FLIGHT_ROWS_MAX, Message, Next, Open, Refusal, RefusalCode};
+pub use kept::Kept;
+
+use kept::Keep;
 use session::Session;
 
 /// An ed25519 public key: who sent a message, proven by the transport.
@@ -35,6 +39,14 @@ pub struct HopConfig {
     pub idle_ms_max: u64,
     /// Price per position and layer, in thousandths of a milli-NES.
     pub price: u64,
+    /// Finished runs that the node can be asked about in a dispute. The oldest go first,
+    pub kept_runs_max: usize,
+    /// those of the same client where it has this many;
+    pub kept_runs_per_client_max: usize,
+    /// their bytes,
+    pub kept_bytes_max: usize,
+    /// and how long they are kept, in ms.
+    pub kept_ms_max: u64,
     /// The lie that this node tells; none but in tests of the evidence.
     pub fault: Option<Fault>,
 }
@@ -49,6 +61,10 @@ impl Default for HopConfig {
             batch_rows_max: FLIGHT_ROWS_MAX,
             idle_ms_max: 120_000,
             price: 0,
+            kept_runs_max: 256,
+            kept_runs_per_client_max: 64,
+            kept_bytes_max: 256 << 20,
+            kept_ms_max: 900_000,
             fault: None,
         }
     }
@@ -133,6 +149,8 @@ pub struct Metrics {
     pub flights_waiting: u64,
     /// Bytes of caches and traces now.
     pub session_bytes: u64,
+    /// Finished runs that a dispute may be about now.
+    pub kept_runs: u64,
 }
 
 /// Why the blocks that were asked for are not served, for people.
@@ -159,6 +177,7 @@ pub struct Hop {
     sessions: BTreeMap<Digest, Session>,
     /// Sessions with waiting flights, in the order in which they get their turn.
     turn: VecDeque<Digest>,
+    keep: Keep,
     metrics: Metrics,
     draining: bool,
     /// Output rows of the last closed session: what a replaying liar sends again.
@@ -184,6 +203,7 @@ impl Hop {
             shards: BTreeMap::new(),
             sessions: BTreeMap::new(),
             turn: VecDeque::new(),
+            keep: Keep::default(),
             metrics: Metrics::default(),
             draining: false,
             last_output: Vec::new(),
@@ -232,8 +252,17 @@ impl Hop {
             sessions_open: self.sessions.len() as u64,
             flights_waiting: self.sessions.values().map(|s| s.queue.len() as u64).sum(),
             session_bytes: self.session_bytes() as u64,
+            kept_runs: self.keep.len() as u64,
             ..self.metrics
         }
+    }
+
+    /// The finished run with this statement, for one more dispute that `from` opens.
+    ///
+    /// # Errors
+    /// A refusal where it is not kept, or was disputed too often.
+    pub fn kept(&mut self, statement: &Digest, from: &PeerKey) -> Result<Arc<Kept>, Refusal> {
+        self.keep.take(statement, from)
     }
 
     fn session_bytes(&self) -> usize {
@@ -280,6 +309,7 @@ impl Hop {
 
     /// Drops sessions without messages for too long.
     fn expire(&mut self, now_ms: u64) -> Vec<Effect> {
+        self.keep.expire(now_ms, &self.config);
         let limit = self.config.idle_ms_max;
         let old: Vec<Digest> = self
             .sessions
@@ -425,7 +455,11 @@ impl Hop {
                 if !s.queue.is_empty() || s.trace.positions() == 0 {
                     return Err(protocol("a session is finished after its rows, not before"));
                 }
+                let is_first = s.signed.is_none();
                 let message = s.sign(self.key, self.config.price, &*self.sign);
+                if let Some(run) = is_first.then(|| s.run()).flatten() {
+                    self.keep.put(now_ms, run, &self.config);
+                }
                 Ok(vec![Effect::Client {
                     session: *id,
                     message,

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod deploy;
+pub mod dispute;
 pub mod fault;
 pub mod hop;
 pub mod share;

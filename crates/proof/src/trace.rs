@@ -80,6 +80,12 @@ impl Trace {
         self.boundary[i].extend_from_slice(rows);
     }
 
+    /// The rows (positions, dim) before the `i`-th layer; after the last where `i` is their number.
+    #[must_use]
+    pub fn rows(&self, i: usize) -> &[i32] {
+        self.boundary.get(i).map_or(&[], |b| b)
+    }
+
     /// The rows (positions, dim) after the last layer.
     #[must_use]
     pub fn output(&self) -> &[i32] {

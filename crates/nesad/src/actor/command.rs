@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nesa_codec::Digest;
 use nesa_model::Shard;
 use nesa_net::Frame;
+use nesa_pipeline::hop::Kept;
 use nesa_pipeline::wire::Next;
 use nesa_pipeline::{Message, Metrics, Open, PeerKey, Refusal};
 use tokio::sync::{mpsc, oneshot};
@@ -76,6 +77,12 @@ pub(crate) enum Command {
         root: Digest,
         layers: Range<usize>,
         done: oneshot::Sender<bool>,
+    },
+    /// The finished run with this statement, for one more dispute that `from` opens.
+    Kept {
+        statement: Digest,
+        from: PeerKey,
+        tell: oneshot::Sender<Result<Arc<Kept>, Refusal>>,
     },
     /// Time passed.
     Tick,

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use nesa_model::spec::RESIDUAL_MAX;
 use nesa_model::{KvCache, Shard};
 use nesa_proof::checked::flight_rows_max;
+use nesa_proof::dispute::Record;
+use nesa_proof::opening::Cached;
 use nesa_proof::trace::Committed;
 use nesa_proof::{HopStatement, SignedHop, Trace};
 
-use super::PeerKey;
+use super::{Kept, PeerKey};
 use crate::fault::Fault;
 use crate::wire::{FLIGHT_ROWS_MAX, Message, Open, Refusal, RefusalCode};
 
@@ -29,6 +31,7 @@ pub(super) struct Session {
     pub(super) sums_rows_max: Option<usize>,
     /// Positions by which a lying node rotates too far.
     shift: usize,
+    is_lying: bool,
 }
 
 impl Session {
@@ -84,6 +87,7 @@ impl Session {
             signed: None,
             sums_rows_max: None,
             shift,
+            is_lying: fault.is_some(),
         }
     }
 
@@ -164,6 +168,33 @@ impl Session {
             },
             None => Message::Close,
         }
+    }
+
+    /// What remains for disputes, once the statement is signed.
+    pub(super) fn run(&self) -> Option<Kept> {
+        let (hop, _) = self.signed.as_ref()?;
+        Some(Kept {
+            client: self.client,
+            hop: hop.clone(),
+            rows: self.trace.rows(0).to_vec(),
+            stated: self.is_lying.then(|| self.stated()),
+        })
+    }
+
+    /// The run as a liar states it, which it cannot compute again.
+    fn stated(&self) -> Record {
+        let (dim, cache) = (self.shard.shape().dim, self.stated_cache());
+        let layers = self.shard.layers().len();
+        let split = |x: &[i32]| x.chunks_exact(dim).map(<[i32]>::to_vec).collect();
+        let cached = |i| {
+            let pair = |p| {
+                let (k, v) = cache.row(i, p);
+                Cached { k, v }
+            };
+            (0..self.trace.positions()).map(pair).collect()
+        };
+        let rows = (0..=layers).map(|i| split(self.trace.rows(i))).collect();
+        Record::stated(self.open.first, rows, (0..layers).map(cached).collect())
     }
 
     /// Opens cells of one layer, once the statement is signed.
