@@ -9,7 +9,7 @@ use super::tree::demand;
 use crate::root;
 
 /// Every crate with its layer; dependencies point to a lower one.
-const LAYERS: [(&str, u8); 22] = [
+const LAYERS: [(&str, u8); 23] = [
     ("nesa-codec", 0),
     ("nesa-field", 0),
     ("nesa-kernels", 1),
@@ -27,6 +27,7 @@ const LAYERS: [(&str, u8); 22] = [
     ("nesa-net", 4),
     ("nesa-shards", 4),
     ("nesa-storage", 4),
+    ("nesa-wallet", 4),
     ("nesa-gateway", 5),
     ("nesa-nesad", 5),
     ("nesa-cli", 5),
@@ -34,12 +35,13 @@ const LAYERS: [(&str, u8); 22] = [
     ("nesa-e2e", 6),
 ];
 /// All edges within one layer.
-const SIDEWAYS: [(&str, &str); 6] = [
+const SIDEWAYS: [(&str, &str); 7] = [
     ("nesa-attack", "nesa-privacy"),
     ("nesa-model", "nesa-kernels"),
     ("nesa-decision", "nesa-model"),
     ("nesa-client", "nesa-pipeline"),
     ("nesa-storage", "nesa-shards"),
+    ("nesa-wallet", "nesa-shards"),
     ("nesa-cli", "nesa-gateway"),
 ];
 /// The crates that may wait: everything below is pure.
