@@ -1,14 +1,18 @@
 //! Decisions of small models, many at once, as one statement each.
 //!
 //! A statement names a model by its root and says: these rows get these scores. The verifier holds the model.
-//! [`DecisionProof`] is what a file holds: root, rows, scores, and the proof of the kind of model that it is.
+//! [`DecisionProof`] is what a file holds: a mark, the kind of model in one byte, root, rows, scores, and the proof
+//! of that kind. A further kind is a variant of [`Body`] with a byte of its own; `linear` is the argument under it.
 //!
-//! Nothing is hidden: rows and scores stand in the file, and a proof shows what its own documentation lists.
+//! Nothing is hidden: rows and scores stand in the file, and [`DecisionProof::disclosed`] lists what else a proof
+//! shows.
 
+mod file;
 pub(crate) mod linear;
 pub mod mlp;
 pub mod trees;
 
+pub use file::{Body, DecisionProof, VALUES_MAX};
 pub use linear::Messages;
 
 use crate::pcs::PcsError;
@@ -46,6 +50,9 @@ pub enum Refusal {
 /// Why a proof was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
+    /// The statement is about another model.
+    #[error("the proof is about another model than this one; give the model with its root")]
+    Model,
     /// Sizes of the statement are inconsistent or too large.
     #[error("the statement's {0} is malformed")]
     Statement(&'static str),

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod cells;
+mod file;
 mod honest;
 mod statements;
 mod unique;

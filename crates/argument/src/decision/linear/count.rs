@@ -21,14 +21,13 @@ fn entry(table: &Lookup<'_>, tag: u32, value: u64) -> Option<usize> {
             let w = tag.checked_sub(CLOSED_TAG).filter(|w| w < log)?;
             (value + 1 < 1 << w).then(|| (1 << w) + first)
         }
-        Lookup::Exp(_) => None,
         Lookup::Act(i, _) => {
             (tag == ACT_TAG + u32::from(*i) && (1..1 << 16).contains(&value)).then_some(first)
         }
         Lookup::List(of, rows) if *of == tag => rows
             .binary_search_by_key(&value, |r| r[0].as_canonical_u64())
             .ok(),
-        Lookup::List(..) => None,
+        Lookup::Exp(_) | Lookup::List(..) => None,
     }
 }
 
