@@ -16,6 +16,7 @@
 //! cargo xtask check hosts [--json]     nodes in two network namespaces (needs root)
 //! cargo xtask check hss [--json]       the same tokens as `open`, real nodes that lie or die
 //! cargo xtask leakage [--check | --full HOME]    what every attack gets from every tier, into LEAKAGE.md
+//! cargo xtask mutants [--package P] [--part NAME] [--shard K/N] [--resume]    small changes of the verifiers, each of which a test must find
 //! cargo xtask demo    a real model through real node processes, then its receipt verified
 //! ```
 
@@ -35,6 +36,7 @@ mod leakage;
 mod link;
 mod link_probe;
 mod live;
+mod mutants;
 mod nodes;
 #[cfg(test)]
 mod tidy;
@@ -66,9 +68,10 @@ fn main() -> Result<()> {
         ["check", "hosts", options @ ..] => check_hosts::run(options.contains(&"--json")),
         ["check", "hss", options @ ..] => check_hss::run(options.contains(&"--json")),
         ["leakage", options @ ..] => leakage::run(options),
+        ["mutants", options @ ..] => mutants::run(options),
         ["demo"] => demo::run(),
         _ => bail!(
-            "usage: cargo xtask test | tidy | fuzz N | demo | leakage | bench engine|checked|ee|hops|hss|mpc|proof | check big|decisions|hosts|hss"
+            "usage: cargo xtask test | tidy | fuzz N | demo | leakage | mutants | bench engine|checked|ee|hops|hss|mpc|proof | check big|decisions|hosts|hss"
         ),
     }
 }
