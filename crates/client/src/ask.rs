@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use nesa_codec::Digest;
+use nesa_codec::{Digest, merkle};
 use nesa_model::spec::RESIDUAL_MAX;
 use nesa_model::{Engine, Sampling};
 use nesa_proof::trace;
@@ -154,6 +154,12 @@ impl Ask {
     #[must_use]
     pub fn finish(&self) -> Option<Finish> {
         self.reply.finish()
+    }
+
+    /// Root over the digests of the hidden rows that were sent.
+    #[must_use]
+    pub fn input_root(&self) -> Digest {
+        merkle::root(&self.input_rows)
     }
 
     pub(crate) fn rows(&self) -> &[Vec<i32>] {

@@ -21,6 +21,9 @@ pub enum Assurance {
     /// Every product of every position checked by the client while it asks, and all else computed; some
     /// cells are opened too, so that the receipt shows something to others.
     Checked,
+    /// Every range run by nodes of two operators, or by a node and the client; where they differ, the dispute
+    /// between them is settled by one step and the loser left out.
+    Refereed,
 }
 
 /// Cells that `spot` opens unless told otherwise.
@@ -33,7 +36,7 @@ impl Assurance {
         match self {
             Self::Receipt => 0,
             Self::Spot(Cells::Count(k)) => k.min(total),
-            Self::Checked => SPOT_DEFAULT.min(total),
+            Self::Checked | Self::Refereed => SPOT_DEFAULT.min(total),
             Self::Spot(Cells::PerMille(p)) => (total * u64::from(p)).div_ceil(1000).min(total),
         }
     }
@@ -45,6 +48,7 @@ impl Assurance {
             Self::Receipt => "receipt",
             Self::Spot(_) => "spot",
             Self::Checked => "checked",
+            Self::Refereed => "refereed",
         }
     }
 }
@@ -56,13 +60,14 @@ impl FromStr for Assurance {
         let bad = || {
             format!(
                 "unknown assurance '{s}'; levels are: receipt, spot, spot:N (cells), spot:P% \
-                 (share of all cells), checked"
+                 (share of all cells), checked, refereed"
             )
         };
         match s.split_once(':') {
             None if s == "receipt" => Ok(Self::Receipt),
             None if s == "spot" => Ok(Self::Spot(Cells::Count(SPOT_DEFAULT))),
             None if s == "checked" => Ok(Self::Checked),
+            None if s == "refereed" => Ok(Self::Refereed),
             Some(("spot", share)) if share.ends_with('%') => {
                 let percent: f64 = share[..share.len() - 1].parse().map_err(|_| bad())?;
                 if !(0.1..=100.0).contains(&percent) {
@@ -87,6 +92,7 @@ mod tests {
     fn parses_levels_and_refuses_the_rest() {
         assert_eq!("receipt".parse(), Ok(Assurance::Receipt));
         assert_eq!("checked".parse(), Ok(Assurance::Checked));
+        assert_eq!("refereed".parse(), Ok(Assurance::Refereed));
         assert_eq!("spot:7".parse(), Ok(Assurance::Spot(Cells::Count(7))));
         assert_eq!("spot:5%".parse::<Assurance>().unwrap().cells(1000), 50);
         assert_eq!("spot:100%".parse::<Assurance>().unwrap().cells(33), 33);
@@ -94,6 +100,7 @@ mod tests {
             "",
             "proof",
             "checked:2",
+            "refereed:2",
             "spot:",
             "spot:0",
             "spot:-1",

@@ -7,7 +7,7 @@ use nesa_model::spec::{RESIDUAL_MAX, Shape, spec_digest};
 use nesa_model::{Engine, Sampler};
 use nesa_proof::checked::Checker;
 use nesa_proof::verify::{self, Blocks, Expected, Level, Verdict, Violation};
-use nesa_proof::{Bundle, Inference, LayerOpening, SignedHop, challenge, trace};
+use nesa_proof::{Bundle, Inference, LayerOpening, Second, SignedHop, challenge, trace};
 
 use crate::ClientError;
 use crate::ask::Ask;
@@ -61,6 +61,7 @@ pub struct Evidence<'a> {
     output_rows: Vec<Digest>,
     openings: Vec<LayerOpening>,
     is_checked: bool,
+    seconds: Vec<Second>,
 }
 
 impl<'a> Evidence<'a> {
@@ -85,6 +86,7 @@ impl<'a> Evidence<'a> {
             output_rows,
             openings: Vec::new(),
             is_checked: false,
+            seconds: Vec::new(),
         };
         verify::chain(&e.hops, &e.expected())?;
         for (hop, (h, r)) in e.hops.iter().zip(&route.hops).enumerate() {
@@ -178,6 +180,17 @@ impl<'a> Evidence<'a> {
         Ok(())
     }
 
+    /// Adds what a second side signed about each hop's range: the same, which [`crate::compare`] found. The
+    /// verdict of [`Evidence::verify`] is [`Level::Refereed`] then.
+    ///
+    /// # Errors
+    /// [`ClientError::Violation`] where they do not state the same.
+    pub fn refereed(&mut self, seconds: Vec<Second>) -> Result<(), ClientError> {
+        verify::seconds(&self.hops, &seconds)?;
+        self.seconds = seconds;
+        Ok(())
+    }
+
     /// Recomputes what was opened.
     ///
     /// # Errors
@@ -201,7 +214,9 @@ impl<'a> Evidence<'a> {
             blocks,
             engine,
         )?;
-        let level = if self.is_checked {
+        let level = if !self.seconds.is_empty() {
+            Level::Refereed
+        } else if self.is_checked {
             Level::Checked
         } else if self.cells > 0 && cells == self.cells {
             Level::Spot
@@ -236,6 +251,7 @@ impl<'a> Evidence<'a> {
         Bundle {
             inference,
             hops: self.hops,
+            seconds: self.seconds,
             holders: nesa_proof::Holding::default(),
             nonce: self.route.nonce,
             cells: self.cells,

@@ -14,6 +14,7 @@ mod evidence;
 pub mod hss;
 mod model;
 mod recompute;
+mod refereed;
 mod reply;
 mod tier;
 
@@ -23,6 +24,7 @@ pub use evidence::{Evidence, Route, blame, reproduce};
 pub use hss::{Padding, Placement, PrivateAsk};
 pub use model::ClientModel;
 pub use recompute::recompute;
+pub use refereed::{Compared, Plan, compare, plan};
 pub use tier::{BelowMinimum, Label, Privacy, Tier, UnknownTier};
 
 use nesa_model::ModelError;

@@ -15,6 +15,8 @@ pub const HOPS_MAX: usize = 512;
 const MAGIC: &[u8; 8] = b"nesabnd1";
 /// Marks a bundle with holders of shares; all others keep their first form.
 const MAGIC_SHARED: &[u8; 8] = b"nesabnd2";
+/// Marks a bundle whose ranges were each run by a second side.
+const MAGIC_SECONDS: &[u8; 8] = b"nesabnd3";
 
 /// The inference statement: tokens in, tokens out, under which model and tier.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,15 @@ pub struct Inference {
     pub operators: Vec<String>,
 }
 
+/// What a second side states about the range of a hop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Second {
+    /// The same claim as the hop's, signed by another node, or by the client where it computed the range itself.
+    pub hop: SignedHop,
+    /// The name that its operator gave itself.
+    pub operator: String,
+}
+
 /// A self-contained receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
@@ -50,6 +61,8 @@ pub struct Bundle {
     pub inference: Inference,
     /// What each hop states, in order.
     pub hops: Vec<SignedHop>,
+    /// At level `refereed`, what a second side states about each hop's range; else empty.
+    pub seconds: Vec<Second>,
     /// The holders of shares, under `hss`; there are no hops then.
     pub holders: Holding,
     /// The revealed challenge nonce.
@@ -116,11 +129,17 @@ impl Bundle {
     }
 
     fn encode_body(&self, w: &mut Writer) {
-        let shared = !self.holders.is_empty();
-        w.raw(if shared { MAGIC_SHARED } else { MAGIC });
+        let (shared, twice) = (!self.holders.is_empty(), !self.seconds.is_empty());
+        w.raw(match (twice, shared) {
+            (true, _) => MAGIC_SECONDS,
+            (false, true) => MAGIC_SHARED,
+            (false, false) => MAGIC,
+        });
         self.inference.encode(w);
         w.seq(&self.hops);
-        if shared {
+        if twice {
+            w.seq(&self.seconds);
+        } else if shared {
             self.holders.encode(w);
         }
         w.digest(&self.nonce);
@@ -202,6 +221,31 @@ impl Decode for Inference {
     }
 }
 
+/// At least one: without any, a bundle has another first form.
+fn seconds(r: &mut Reader<'_>) -> Result<Vec<Second>, DecodeError> {
+    let all: Vec<Second> = r.seq(HOPS_MAX)?;
+    if all.is_empty() {
+        return Err(DecodeError::Invalid("second sides"));
+    }
+    Ok(all)
+}
+
+impl Encode for Second {
+    fn encode(&self, w: &mut Writer) {
+        self.hop.encode(w);
+        w.str(&self.operator);
+    }
+}
+
+impl Decode for Second {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            hop: SignedHop::decode(r)?,
+            operator: r.str(256)?.to_owned(),
+        })
+    }
+}
+
 impl Encode for Bundle {
     fn encode(&self, w: &mut Writer) {
         self.encode_body(w);
@@ -217,14 +261,16 @@ impl Decode for Bundle {
                 max: BUNDLE_BYTES_MAX,
             });
         }
-        let shared = match r.raw(MAGIC.len())? {
-            magic if magic == MAGIC => false,
-            magic if magic == MAGIC_SHARED => true,
+        let (shared, twice) = match r.raw(MAGIC.len())? {
+            magic if magic == MAGIC => (false, false),
+            magic if magic == MAGIC_SHARED => (true, false),
+            magic if magic == MAGIC_SECONDS => (false, true),
             _ => return Err(DecodeError::Invalid("not a receipt bundle of this version")),
         };
         let bundle = Self {
             inference: Inference::decode(r)?,
             hops: r.seq(HOPS_MAX)?,
+            seconds: if twice { seconds(r)? } else { Vec::new() },
             holders: if shared {
                 Holding::decode(r)?
             } else {

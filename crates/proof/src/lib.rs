@@ -24,7 +24,7 @@ pub mod statement;
 pub mod trace;
 pub mod verify;
 
-pub use bundle::{Bundle, Inference};
+pub use bundle::{Bundle, Inference, Second};
 pub use holding::Holding;
 pub use opening::LayerOpening;
 pub use share::{AnswerStatement, HolderStatement, Share, SignedHolder};

@@ -7,7 +7,8 @@ use nesa_model::engine::Span;
 use nesa_model::spec::{QK_MAX, RESIDUAL_MAX, Shape, V_MAX};
 use nesa_model::{Engine, KvCache, Shard};
 
-use crate::bundle::{Bundle, HOPS_MAX};
+use crate::bundle::{Bundle, HOPS_MAX, Second};
+use crate::dispute::Claim;
 use crate::opening::LayerOpening;
 use crate::statement::SignedHop;
 use crate::{challenge, holding};
@@ -22,8 +23,8 @@ pub enum Level {
     /// Every linear operation checked, and everything else computed, by the client while it asked. A
     /// receipt alone never re-establishes this level.
     Checked,
-    /// A dispute about it, if one was opened, ended at one step that a third party executed. No receipt
-    /// alone re-establishes it either: [`crate::dispute`] does.
+    /// For every range, nodes of two operators signed the same trace, or a dispute between them ended at
+    /// one step that a third party executed ([`crate::dispute`]) and the loser is left out.
     Refereed,
 }
 
@@ -130,6 +131,14 @@ pub enum Violation {
     /// Something found while every product was checked.
     #[error(transparent)]
     Checked(#[from] crate::checked::Wrong),
+    /// A second side does not state what the hop does.
+    #[error("second side of hop {hop}: {what}")]
+    Second {
+        /// The hop.
+        hop: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// The rows at the client's end do not match.
     #[error("{0} does not match the statements")]
     Ends(&'static str),
@@ -373,9 +382,14 @@ pub fn bundle(
     };
     chain(&b.hops, &e)?;
     ends(b)?;
+    let refereed = is_refereed(b)?;
     let cells_total = u64::from(e.layers) * u64::from(e.positions);
     let mut verdict = Verdict {
-        level: Level::Receipt,
+        level: if refereed {
+            Level::Refereed
+        } else {
+            Level::Receipt
+        },
         cells: 0,
         cells_total,
     };
@@ -393,9 +407,47 @@ pub fn bundle(
         engine,
     )?;
     if verdict.cells > 0 && verdict.cells == b.cells.min(cells_total) {
-        verdict.level = Level::Spot;
+        verdict.level = verdict.level.max(Level::Spot);
     }
     Ok(verdict)
+}
+
+/// Whether every hop's range was run by a second side of another operator. That operators are who they say
+/// is their own word; a client that computed ranges itself is no second side to others.
+fn is_refereed(b: &Bundle) -> Result<bool, Violation> {
+    seconds(&b.hops, &b.seconds)?;
+    let other = |(s, operator): (&Second, &String)| {
+        s.hop.statement.node != b.client && s.operator != *operator
+    };
+    let pairs = b.seconds.iter().zip(&b.inference.operators);
+    Ok(!b.seconds.is_empty() && pairs.map(other).all(|is_other| is_other))
+}
+
+/// Checks that second sides, where there are any, signed the claims that the hops did.
+///
+/// # Errors
+/// [`Violation::Second`].
+pub fn seconds(hops: &[SignedHop], seconds: &[Second]) -> Result<(), Violation> {
+    if !seconds.is_empty() && seconds.len() != hops.len() {
+        let what = "there is none for every hop";
+        return Err(Violation::Second {
+            hop: seconds.len().min(hops.len()),
+            what,
+        });
+    }
+    for (hop, (h, s)) in hops.iter().zip(seconds).enumerate() {
+        let wrong = |what| Err(Violation::Second { hop, what });
+        if !s.hop.is_signed() {
+            return wrong("its signature does not match its statement");
+        }
+        if s.hop.statement.node == h.statement.node {
+            return wrong("it is the hop's own node");
+        }
+        if Claim::of(&s.hop.statement) != Claim::of(&h.statement) {
+            return wrong("it states another trace");
+        }
+    }
+    Ok(())
 }
 
 /// The rows at the client's end: what it sampled from is what the last hop put out.

@@ -70,6 +70,7 @@ fn bundle(change: impl FnOnce(&mut Bundle, &mut Vec<HolderStatement>)) -> Bundle
             operators: vec!["a".into(), "b".into(), "c".into()],
         },
         hops: Vec::new(),
+        seconds: Vec::new(),
         holders: Holding {
             threshold: 1,
             points: 2,

@@ -96,6 +96,7 @@ fn seeds() -> Vec<Vec<u8>> {
             operators: vec!["a".into()],
         },
         hops: vec![statement.signed(&|_| [1; 64])],
+        seconds: Vec::new(),
         holders: Holding::default(),
         nonce: digest(5),
         cells: 2,

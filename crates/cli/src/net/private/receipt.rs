@@ -45,6 +45,7 @@ pub(super) fn bundle(
     let bundle = Bundle {
         inference,
         hops: Vec::new(),
+        seconds: Vec::new(),
         holders: Holding {
             threshold: scheme.t() as u8,
             points: scheme.n() as u8,
