@@ -16,7 +16,7 @@
 //! cargo xtask check hosts [--json]     nodes in two network namespaces (needs root)
 //! cargo xtask check hss [--json]       the same tokens as `open`, real nodes that lie or die
 //! cargo xtask leakage [--check | --full HOME]    what every attack gets from every tier, into LEAKAGE.md
-//! cargo xtask mutants [--package P] [--part NAME] [--shard K/N] [--resume]    small changes of the verifiers, each of which a test must find
+//! cargo xtask mutants [--package P] [--part NAME] [--file PATH] [--shard K/N] [--resume]    small changes of the verifiers, each of which a test must find
 //! cargo xtask demo    a real model through real node processes, then its receipt verified
 //! ```
 

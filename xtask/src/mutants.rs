@@ -2,7 +2,7 @@
 //! choice of tests must fail for it.
 //!
 //! ```text
-//! cargo xtask mutants [--package proof|argument] [--part NAME] [--shard K/N] [--resume]
+//! cargo xtask mutants [--package proof|argument] [--part NAME] [--file PATH] [--shard K/N] [--resume]
 //! ```
 //!
 //! Mutants are made in one copy of the tree under `target/mutants`, so that what is built stays built. Survivors must
@@ -77,7 +77,7 @@ const PARTS: [Part; 6] = [
         package: "proof",
         name: "share",
         files: &["share.rs", "share/"],
-        tests: &["--test=wrong"],
+        tests: &["--test=wrong", "--test=share", "--test=holding"],
     },
     Part {
         package: "proof",
@@ -144,6 +144,8 @@ const PARTS: [Part; 6] = [
 struct Asked {
     package: Option<String>,
     part: Option<String>,
+    /// Below the package's `src`.
+    file: Option<String>,
     shard: Option<String>,
     resume: bool,
 }
@@ -194,9 +196,12 @@ fn parse(options: &[&str]) -> Result<Asked> {
         match *option {
             "--package" => asked.package = value(),
             "--part" => asked.part = value(),
+            "--file" => asked.file = value(),
             "--shard" => asked.shard = value(),
             "--resume" => asked.resume = true,
-            other => bail!("{other}: --package P, --part NAME, --shard K/N and --resume are known"),
+            other => bail!(
+                "{other}: --package P, --part NAME, --file PATH, --shard K/N and --resume are known"
+            ),
         }
     }
     Ok(asked)
@@ -212,7 +217,11 @@ fn test(part: &Part, asked: &Asked, tree: &Path, out: &Path) -> Result<()> {
     command.args(["mutants", "--in-place", "--iterate", "--colors=never"]);
     command.arg("--dir").arg(tree).arg("--output").arg(out);
     command.arg(format!("--package=nesa-{}", part.package));
-    let files = part.files.join("|").replace('.', "\\.");
+    let files = match &asked.file {
+        Some(file) => file.clone(),
+        None => part.files.join("|"),
+    };
+    let files = files.replace('.', "\\.");
     command.arg(format!("--re=^crates/{}/src/({files})", part.package));
     if let Some(shard) = &asked.shard {
         command.arg(format!("--shard={shard}"));

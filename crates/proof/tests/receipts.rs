@@ -571,6 +571,8 @@ fn violations_name_the_hop_at_fault() {
     ] {
         assert_eq!(v.hop(), Some(3));
     }
+    let wrong = nesa_proof::checked::Wrong::Row { hop, position };
+    assert_eq!(Violation::Checked(wrong).hop(), Some(3));
     assert_eq!(Violation::BundleSignature.hop(), None);
     assert_eq!(Violation::Ends(what).hop(), None);
 }
