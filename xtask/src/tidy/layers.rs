@@ -9,9 +9,10 @@ use super::tree::demand;
 use crate::root;
 
 /// Every crate with its layer; dependencies point to a lower one.
-const LAYERS: [(&str, u8); 23] = [
+const LAYERS: [(&str, u8); 25] = [
     ("nesa-codec", 0),
     ("nesa-field", 0),
+    ("nesa-finality", 1),
     ("nesa-kernels", 1),
     ("nesa-model", 1),
     ("nesa-decision", 1),
@@ -23,6 +24,7 @@ const LAYERS: [(&str, u8); 23] = [
     ("nesa-attack", 2),
     ("nesa-pipeline", 3),
     ("nesa-client", 3),
+    ("nesa-chain", 4),
     ("nesa-config", 4),
     ("nesa-net", 4),
     ("nesa-shards", 4),
@@ -159,6 +161,18 @@ fn only_the_world_waits() {
     for pure in LAYERS.iter().filter(|l| l.1 < 4) {
         assert!(!reachable(&graph, pure.0).contains("tokio"), "{}", pure.0);
     }
+}
+
+#[test]
+fn only_the_chain_names_the_engine() {
+    let mut wrong = Vec::new();
+    for (name, direct) in &graph(&["", "build", "dev"]) {
+        let found = direct.iter().filter(|d| d.starts_with("commonware-"));
+        if name != "nesa-chain" {
+            wrong.extend(found.map(|d| format!("{name} -> {d}")));
+        }
+    }
+    demand("only nesa-chain names the consensus engine", &wrong);
 }
 
 #[test]

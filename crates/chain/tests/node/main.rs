@@ -1,0 +1,5 @@
+//! Nodes in a simulated network.
+
+mod simulation;
+mod single;
+mod support;
