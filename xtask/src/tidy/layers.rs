@@ -9,7 +9,7 @@ use super::tree::demand;
 use crate::root;
 
 /// Every crate with its layer; dependencies point to a lower one.
-const LAYERS: [(&str, u8); 25] = [
+const LAYERS: [(&str, u8); 26] = [
     ("nesa-codec", 0),
     ("nesa-field", 0),
     ("nesa-finality", 1),
@@ -22,6 +22,7 @@ const LAYERS: [(&str, u8); 25] = [
     ("nesa-proof", 2),
     ("nesa-argument", 2),
     ("nesa-attack", 2),
+    ("nesa-ledger", 3),
     ("nesa-pipeline", 3),
     ("nesa-client", 3),
     ("nesa-chain", 4),

@@ -1,0 +1,201 @@
+//! What genesis decides and governance may change within bounds.
+
+use nesa_codec::{Decode, DecodeError, Encode, Reader, Writer};
+
+use crate::amount::PPM;
+use crate::state::{Overlay, Read, StateError, Table};
+use crate::{Amount, tables};
+
+/// The one row of parameters.
+pub const PARAMS: Table<(), Params> = Table::new(tables::PARAMS);
+
+/// Defines [`Params`] from one list: name, type, default, least, most, meaning.
+macro_rules! params {
+    ($($name:ident: $type:ty = $default:expr, $least:expr, $most:expr, $doc:literal;)*) => {
+        /// The parameters. Every one has a default and bounds that nothing may leave.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Params {
+            $(#[doc = $doc] pub $name: $type,)*
+        }
+
+        impl Default for Params {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+
+        /// The names in the order of the encoding; a change of parameters names one by its place.
+        pub const NAMES: &[&str] = &[$(stringify!($name),)*];
+
+        impl Params {
+            /// The parameters with their bounds: name, value, least, most.
+            #[must_use]
+            pub fn list(&self) -> Vec<(&'static str, u128, u128, u128)> {
+                vec![$((
+                    stringify!($name),
+                    Plain::plain(&self.$name),
+                    Plain::plain(&{ let v: $type = $least; v }),
+                    Plain::plain(&{ let v: $type = $most; v }),
+                ),)*]
+            }
+
+            /// Sets the parameter `name`, within its bounds.
+            ///
+            /// # Errors
+            /// [`ParamError`].
+            pub fn set(&mut self, name: &str, value: u128) -> Result<(), ParamError> {
+                let mut changed = self.clone();
+                match name {
+                    $(stringify!($name) => {
+                        let v: Option<$type> = Plain::read(value);
+                        changed.$name = v.ok_or(ParamError::Bounds(stringify!($name)))?;
+                    })*
+                    _ => return Err(ParamError::Unknown),
+                }
+                changed.validate()?;
+                *self = changed;
+                Ok(())
+            }
+        }
+
+        impl Encode for Params {
+            fn encode(&self, w: &mut Writer) {
+                $(self.$name.encode_plain(w);)*
+            }
+        }
+
+        impl Decode for Params {
+            fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+                Ok(Self { $($name: <$type as Plain>::decode_plain(r)?,)* })
+            }
+        }
+    };
+}
+
+/// A parameter's type: a number.
+trait Plain: Sized {
+    fn plain(&self) -> u128;
+    fn read(v: u128) -> Option<Self>;
+    fn encode_plain(&self, w: &mut Writer) {
+        Amount(self.plain()).encode(w);
+    }
+    fn decode_plain(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::read(Amount::decode(r)?.0).ok_or(DecodeError::Invalid("a parameter's width"))
+    }
+}
+
+impl Plain for u32 {
+    fn plain(&self) -> u128 {
+        u128::from(*self)
+    }
+    fn read(v: u128) -> Option<Self> {
+        v.try_into().ok()
+    }
+}
+
+impl Plain for u64 {
+    fn plain(&self) -> u128 {
+        u128::from(*self)
+    }
+    fn read(v: u128) -> Option<Self> {
+        v.try_into().ok()
+    }
+}
+
+impl Plain for Amount {
+    fn plain(&self) -> u128 {
+        self.0
+    }
+    fn read(v: u128) -> Option<Self> {
+        Some(Self(v))
+    }
+}
+
+/// The most NES that a genesis can allot or an emission can reach.
+const SUPPLY_MAX: Amount = Amount::nes(1_000_000_000_000);
+
+params! {
+    // Fees.
+    gas_limit: u64 = 60_000_000, 1_000_000, 1_000_000_000, "Gas of one block.";
+    base_fee_min: u64 = 1_000_000, 1, 1_000_000_000_000_000, "The base fee per gas never falls below, in units.";
+    base_fee_denominator: u32 = 8, 2, 1_000, "The base fee moves by at most one part in this many per block (EIP-1559: 8).";
+    // Emission.
+    supply_cap: Amount = Amount::nes(1_000_000_000), Amount(0), SUPPLY_MAX, "Emission stops when this was minted, genesis included.";
+    emission: Amount = Amount(0), Amount(0), Amount::nes(1_000_000), "New money per block in the first emission period.";
+    emission_period: u64 = 5_000_000, 1, 1 << 40, "Blocks after which the emission decays.";
+    emission_decay_ppm: u32 = 100_000, 0, PPM, "What part of the emission is lost per period.";
+    treasury_ppm: u32 = 20_000, 0, 200_000, "The treasury's part of the emission.";
+    // Staking.
+    epoch_blocks: u64 = 600, 2, 1_000_000, "Blocks of an epoch: seats and rewards change at its end.";
+    seats: u32 = 100, 1, 100, "The most validators of an epoch.";
+    seats_per_owner: u32 = 1, 1, 100, "The most seats of one owner.";
+    self_bond_min: Amount = Amount::nes(1_000), Amount(1), Amount::nes(1_000_000_000), "The least bond of an owner to the own validator.";
+    delegation_min: Amount = Amount::nes(1), Amount(1), Amount::nes(1_000_000), "The least sum bonded or delegated at once.";
+    unbonding_blocks: u64 = 100_000, 1, 1 << 32, "How long money on its way out stays within reach of a slash: above the audit window and the longest dispute.";
+    commission_max_ppm: u32 = 200_000, 0, PPM, "The highest commission.";
+    commission_step_ppm: u32 = 10_000, 1, PPM, "The most by which a commission changes, once per epoch.";
+    slash_equivocation_ppm: u32 = 50_000, 1, PPM, "What an equivocator and its delegators lose.";
+    slash_burn_ppm: u32 = 500_000, 500_000, PPM, "What part of a slash is burned; at least half, or self-reporting would pay.";
+    jail_blocks: u64 = 1_000, 1, 1 << 32, "How long a jailed validator waits before it may return.";
+}
+
+/// Why parameters are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParamError {
+    /// No parameter has this name.
+    #[error("no parameter has this name; list them with the parameters' query")]
+    Unknown,
+    /// Out of bounds.
+    #[error("parameter {0} is out of its bounds; see docs/spec/ledger.md")]
+    Bounds(&'static str),
+}
+
+impl Params {
+    /// Whether all are within their bounds.
+    ///
+    /// # Errors
+    /// [`ParamError::Bounds`] with the first that is not.
+    pub fn validate(&self) -> Result<(), ParamError> {
+        let wrong = self
+            .list()
+            .into_iter()
+            .find(|(_, v, least, most)| v < least || v > most);
+        wrong.map_or(Ok(()), |(name, ..)| Err(ParamError::Bounds(name)))
+    }
+
+    /// The parameters of a state.
+    ///
+    /// # Errors
+    /// [`StateError`] where the state has none.
+    pub fn of(state: &impl Read) -> Result<Self, StateError> {
+        let table = tables::PARAMS;
+        PARAMS.get(state, &())?.ok_or(StateError::Corrupt { table })
+    }
+
+    /// Writes them.
+    pub fn store(&self, state: &mut Overlay) {
+        PARAMS.set(state, &(), self);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_within_their_bounds_and_changes_too() {
+        let mut p = Params::default();
+        p.validate().unwrap();
+        assert_eq!(NAMES.len(), p.list().len());
+        p.set("seats", 4).unwrap();
+        assert_eq!(p.seats, 4);
+        assert_eq!(p.set("seats", 101), Err(ParamError::Bounds("seats")));
+        assert_eq!(p.set("seats", 1 << 64), Err(ParamError::Bounds("seats")));
+        assert_eq!(
+            p.set("slash_burn_ppm", 1),
+            Err(ParamError::Bounds("slash_burn_ppm"))
+        );
+        assert_eq!(p.set("admin", 1), Err(ParamError::Unknown));
+        assert_eq!(Params::from_bytes(&p.to_bytes()), Ok(p));
+    }
+}

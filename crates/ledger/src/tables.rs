@@ -1,0 +1,27 @@
+//! The numbers of all tables, in one place so that no two families share one.
+//!
+//! Core 0–15, staking 16–31, operators and models 32–63, sessions 64–79, receipts, audits and
+//! disputes 80–111, governance 112–127, contracts 128–143.
+
+/// `()` → [`crate::Params`].
+pub const PARAMS: u8 = 0;
+/// [`crate::Address`] → [`crate::Account`].
+pub const ACCOUNTS: u8 = 1;
+/// (pot kind, id) → [`crate::Amount`].
+pub const POTS: u8 = 2;
+/// pot kind → [`crate::Amount`]; kind 255 is what was ever minted, genesis included.
+pub const TOTALS: u8 = 3;
+/// (height, family, id) → (): what is due when.
+pub const DEADLINES: u8 = 4;
+/// `()` → [`crate::epoch::Epoch`].
+pub const EPOCH: u8 = 5;
+/// ed25519 key → [`crate::staking::Validator`].
+pub const VALIDATORS: u8 = 16;
+/// (validator, delegator) → [`crate::staking::Delegation`].
+pub const DELEGATIONS: u8 = 17;
+/// id → [`crate::staking::Unbonding`].
+pub const UNBONDING: u8 = 18;
+/// `()` → u64: unbondings ever begun, which numbers them.
+pub const UNBONDINGS: u8 = 20;
+/// `()` → [`crate::staking::Seats`].
+pub const SEATS: u8 = 21;
