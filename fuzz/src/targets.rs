@@ -3,6 +3,7 @@
 mod argument;
 mod bundle;
 mod checkpoint;
+mod decided;
 mod decision;
 mod deploy;
 mod dispute;
@@ -23,6 +24,7 @@ pub(crate) const TARGETS: &[Target] = &[
     safetensors::TARGET,
     npz::TARGET,
     checkpoint::TARGET,
+    decided::TARGET,
     decision::TARGET,
     tokenizer::TARGET,
     template::TARGET,

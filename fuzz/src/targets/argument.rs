@@ -65,6 +65,7 @@ impl Known {
             shape: &self.shape,
             common: &self.model.common,
             blocks: &self.model.blocks,
+            roots: &self.model.manifest.layers,
             model: &self.root,
             layers: &(0..1),
             input: &self.x,

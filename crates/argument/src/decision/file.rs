@@ -4,6 +4,7 @@ use nesa_codec::{Decode, DecodeError, Digest, Encode, Reader, Writer};
 use nesa_decision::{Decision, Model, limits, mlp::narrow};
 
 use super::mlp::{self, MlpProof};
+use super::trees::{self, TreesProof};
 use super::{DECISIONS_MAX, Refusal, Rejection};
 use crate::packing;
 
@@ -13,6 +14,8 @@ const MARK: &[u8; 8] = b"nesadec1";
 pub const VALUES_MAX: usize = 1 << 22;
 /// Most scores of all decisions together.
 const SCORES_MAX: usize = 1 << 20;
+/// Kind of boosted trees; that of [`nesa_decision::Model`]'s encoding.
+const TREES: u8 = 0;
 /// Kind of a perceptron; that of [`nesa_decision::Model`]'s encoding.
 const MLP: u8 = 1;
 
@@ -34,6 +37,8 @@ pub struct DecisionProof {
 /// The proof of each kind of model.
 #[derive(Debug, Clone)]
 pub enum Body {
+    /// Boosted trees.
+    Trees(TreesProof),
     /// A perceptron.
     Mlp(MlpProof),
 }
@@ -72,7 +77,12 @@ impl DecisionProof {
                     scores: &scores,
                 })?)
             }
-            Model::Trees(_) => return Err(Refusal::Size("kind of model")),
+            Model::Trees(m) => Body::Trees(trees::prove(&trees::Statement {
+                model: &root,
+                trees: m,
+                rows,
+                scores: &scores,
+            })?),
         };
         Ok(Self {
             model: root,
@@ -106,7 +116,16 @@ impl DecisionProof {
                 };
                 mlp::verify(&s, proof)
             }
-            (Body::Mlp(_), Model::Trees(_)) => Err(Rejection::Statement("kind of model")),
+            (Body::Trees(proof), Model::Trees(m)) => {
+                let s = trees::Statement {
+                    model: &self.model,
+                    trees: m,
+                    rows: &self.rows,
+                    scores: &self.scores,
+                };
+                trees::verify(&s, proof)
+            }
+            _ => Err(Rejection::Statement("kind of model")),
         }
     }
 
@@ -133,22 +152,11 @@ impl DecisionProof {
             format!("{n} quantised rows of {} values", self.width),
             format!("{n} decisions with their scores"),
         ];
-        let Body::Mlp(proof) = &self.body;
-        let clamped = proof.stated.exceptions.len();
-        if clamped > 0 {
-            all.push(format!(
-                "place and size of {clamped} values that a clamp cut"
-            ));
+        match &self.body {
+            Body::Mlp(proof) => all.extend(proof.stated.disclosed()),
+            Body::Trees(_) => {}
         }
-        for (i, list) in proof.stated.inputs.iter().enumerate() {
-            if !list.is_empty() {
-                let n = list.len();
-                all.push(format!(
-                    "the set of the {n} values that enter activation table {i}"
-                ));
-            }
-        }
-        all.push("some random combinations of all values between the layers".into());
+        all.push("some random combinations of all values between rows and scores".into());
         all
     }
 }
@@ -156,8 +164,10 @@ impl DecisionProof {
 impl Encode for DecisionProof {
     fn encode(&self, w: &mut Writer) {
         w.raw(MARK);
-        let Body::Mlp(proof) = &self.body;
-        w.u8(MLP);
+        w.u8(match &self.body {
+            Body::Trees(_) => TREES,
+            Body::Mlp(_) => MLP,
+        });
         w.digest(&self.model);
         w.len(self.decisions());
         w.len(self.width);
@@ -166,7 +176,10 @@ impl Encode for DecisionProof {
         for s in &self.scores {
             w.i64(*s);
         }
-        proof.encode(w);
+        match &self.body {
+            Body::Trees(proof) => proof.encode(w),
+            Body::Mlp(proof) => proof.encode(w),
+        }
     }
 }
 
@@ -191,6 +204,7 @@ impl Decode for DecisionProof {
             scores.push(r.i64()?);
         }
         let body = match kind {
+            TREES => Body::Trees(TreesProof::decode(r)?),
             MLP => Body::Mlp(MlpProof::decode(r)?),
             _ => return Err(DecodeError::Invalid("kind of decision proof")),
         };

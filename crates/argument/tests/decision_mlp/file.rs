@@ -2,7 +2,8 @@
 
 use nesa_argument::decision::{DecisionProof, Refusal, Rejection};
 use nesa_codec::{Decode, Encode};
-use nesa_decision::Model;
+use nesa_decision::trees::{Child, Column, Missing, Node, Rule, Tree};
+use nesa_decision::{Model, Schema, Task, Trees};
 
 use crate::world::{World, perceptron};
 
@@ -43,6 +44,48 @@ fn a_file_for_another_model_is_refused() {
     let mut lying = proof;
     lying.width = 9;
     assert_eq!(lying.verify(&model), Err(Rejection::Statement("rows")));
+}
+
+/// One tree of one split at the second of two cuts.
+fn stump() -> Model {
+    let names = |n: usize| (0..n).map(|i| format!("n{i}")).collect();
+    let schema = Schema::new(names(1), names(2), Task::Binary, 4).expect("a schema");
+    let column = Column::new(0, Missing::Left, false, false, Rule::Cuts(vec![3, 9]));
+    let split = Node {
+        column: 0,
+        cut: 2,
+        left: Child::Leaf(0),
+        right: Child::Leaf(1),
+    };
+    let tree = Tree::new(0, vec![split], vec![-5, 7]).expect("a tree");
+    let trees = Trees::new(schema, vec![column.expect("a column")], vec![1], vec![tree]);
+    Model::Trees(trees.expect("trees"))
+}
+
+#[test]
+fn both_kinds_of_models_have_files() {
+    let model = stump();
+    let proof = DecisionProof::prove(&model, &[0, 2, 1]).expect("honest");
+    assert_eq!(proof.scores, [-4, 8, -4]);
+    let bytes = proof.to_bytes();
+    let read = DecisionProof::from_bytes(&bytes).expect("its bytes");
+    assert_eq!(
+        (read.to_bytes(), read.verify(&model)),
+        (bytes.clone(), Ok(()))
+    );
+    // The kind is a byte of its own.
+    let (perceptron, other) = made();
+    assert_eq!(read.verify(&perceptron), Err(Rejection::Model));
+    let mut crossed = other;
+    crossed.body = read.body.clone();
+    let kind = Rejection::Statement("kind of model");
+    assert_eq!(crossed.verify(&perceptron), Err(kind));
+    for kind in [1, 2, 255] {
+        let mut b = bytes.clone();
+        b[8] = kind;
+        let accepted = DecisionProof::from_bytes(&b).is_ok_and(|p| p.verify(&model).is_ok());
+        assert!(!accepted);
+    }
 }
 
 #[test]

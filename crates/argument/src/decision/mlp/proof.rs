@@ -41,6 +41,30 @@ pub struct MlpProof {
     pub messages: Messages,
 }
 
+impl Stated {
+    /// What it shows to whoever holds the proof.
+    #[must_use]
+    pub fn disclosed(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        if !self.exceptions.is_empty() {
+            let n = self.exceptions.len();
+            all.push(format!("place and size of {n} values that a clamp cut"));
+        }
+        for (i, list) in self
+            .inputs
+            .iter()
+            .enumerate()
+            .filter(|(_, l)| !l.is_empty())
+        {
+            let n = list.len();
+            all.push(format!(
+                "the set of the {n} values that enter activation table {i}"
+            ));
+        }
+        all
+    }
+}
+
 impl Encode for Stated {
     fn encode(&self, w: &mut Writer) {
         w.len(self.exceptions.len());
