@@ -28,6 +28,13 @@ pub fn order(bits: u64) -> Option<i64> {
     })
 }
 
+/// The bits of a double with this order: the inverse of [`order`], for orders of magnitude up to [`ORDER_MAX`].
+#[must_use]
+pub fn bits(order: i64) -> u64 {
+    let sign = u64::from(order < 0) << 63;
+    sign | order.unsigned_abs() & MAGNITUDE
+}
+
 /// Largest magnitude of an order: that of the infinities.
 pub const ORDER_MAX: i64 = EXPONENT as i64;
 
@@ -81,6 +88,9 @@ mod tests {
                     "{a} {b}"
                 );
             }
+        }
+        for a in values {
+            assert_eq!(order(a.to_bits()).map(bits), Some(a.to_bits()));
         }
         assert_eq!(order((-f64::NAN).to_bits()), None);
         assert_eq!(order(f64::INFINITY.to_bits()), Some(ORDER_MAX));

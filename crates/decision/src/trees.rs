@@ -4,9 +4,11 @@
 //! a split asks `rank < cut`, and nothing else is left to decide in a tree.
 
 mod column;
+mod inverse;
 mod tree;
 
 pub use column::{Column, Missing, Rule};
+pub use inverse::Inverse;
 pub use tree::{Child, Node, Step, Tree};
 
 use nesa_codec::{Decode, DecodeError, Digest, Encode, Hasher, Reader, Writer, merkle};
@@ -183,5 +185,7 @@ impl Decode for Trees {
     }
 }
 
+#[cfg(test)]
+mod inverse_tests;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use crate::key::{ORDER_MAX, order, truncate};
 use crate::{DecisionError, limits, refused};
 
 /// Order of the double next to the float 10^-35: LightGBM takes magnitudes up to it as zero.
-const ZERO_MAX: i64 = 0x38aa_95a5_c000_0000;
+pub(super) const ZERO_MAX: i64 = 0x38aa_95a5_c000_0000;
 
 /// What a missing value does in a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
