@@ -8,12 +8,15 @@ pub mod checking;
 mod closing;
 pub mod cpu;
 pub mod deploy;
+pub mod disputing;
 pub mod fleet;
 pub mod heads;
 pub mod local;
 pub mod private;
 pub mod record;
+pub mod refereed;
 pub mod sealing;
+mod session;
 pub mod setup;
 
 use nesa_net::NetError;
@@ -63,6 +66,21 @@ pub enum NetworkError {
     /// A child process failed.
     #[error("{0}")]
     Process(String),
+    /// The second sides of `refereed` computed other than the first, and nobody is left who was not caught.
+    #[error(
+        "node {node} ({operator}) was caught lying, and no node is left that was not{evidence}; ask other nodes"
+    )]
+    Caught {
+        /// Short name of the node that was caught last.
+        node: String,
+        /// Who runs it.
+        operator: String,
+        /// Where the evidence is, in words; empty where there is none.
+        evidence: String,
+    },
+    /// A dispute cannot be opened.
+    #[error("the dispute cannot be opened: {0}")]
+    Dispute(String),
     /// A holder of shares signed a wrong answer, and too few are left without it.
     #[error(
         "node {node} ({operator}) signed a wrong answer, which was not used{evidence}; ask other nodes"
@@ -109,6 +127,7 @@ impl NetworkError {
             }
             Self::Client(nesa_client::ClientError::Violation(_))
             | Self::Assurance { .. }
+            | Self::Caught { .. }
             | Self::Lied { .. } => 4,
             _ => 1,
         }

@@ -9,7 +9,7 @@ use nesa_codec::Digest;
 use nesa_kernels::Level;
 use nesa_model::Engine;
 use nesa_model::testing::Noise;
-use nesa_pipeline::hop::{Effect, Hop, HopConfig, Input};
+use nesa_pipeline::hop::{Effect, Hop, HopConfig, Input, Kept};
 use nesa_pipeline::wire::Next;
 use nesa_pipeline::{Fault, Message, Metrics, Open};
 use nesa_proof::statement::signed_bytes;
@@ -164,6 +164,32 @@ impl Network {
             now_ms: 0,
             carried: 0,
         })
+    }
+
+    /// Asks as the client of `other` does.
+    pub fn share_client(&mut self, other: &Self) {
+        self.client = other.client.clone();
+    }
+
+    /// The client's signature over the digest of a statement.
+    #[must_use]
+    pub fn sign_as_client(&self, digest: &[u8]) -> [u8; 64] {
+        signer(self.client.clone())(digest)
+    }
+
+    /// The signature of hop `i` over the digest of a statement.
+    #[must_use]
+    pub fn sign_digest_as(&self, i: usize, digest: &[u8]) -> [u8; 64] {
+        signer(self.nodes[i].key.clone())(digest)
+    }
+
+    /// The finished run of hop `i` with this statement, for a dispute that `from` opens.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn kept(&mut self, i: usize, statement: &Digest, from: &[u8; 32]) -> Result<Arc<Kept>> {
+        let kept = self.nodes[i].hop.kept(statement, from);
+        kept.map_err(|refusal| Error::Refused { hop: i, refusal })
     }
 
     /// Number of hops.

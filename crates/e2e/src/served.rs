@@ -242,6 +242,18 @@ impl Served {
         Ok(shard)
     }
 
+    /// Block `i` as it was compiled or sealed.
+    #[must_use]
+    pub fn raw_block(&self, i: u32) -> Option<Block> {
+        self.blocks.get(i as usize).cloned()
+    }
+
+    /// The tables that the blocks share.
+    #[must_use]
+    pub fn common(&self) -> &Arc<Common> {
+        &self.common
+    }
+
     /// The packed block of layer `i`, for recomputation.
     pub fn block(&mut self, i: u32) -> Option<Arc<Shard>> {
         if let Some(shard) = self.single.get(&i) {

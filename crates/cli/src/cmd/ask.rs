@@ -9,7 +9,7 @@ use nesa_proof::SignedHop;
 use serde_json::{Value, json};
 
 use super::network::{self, Asking};
-use super::{private, prove};
+use super::{private, prove, refereed};
 use crate::net::answer::Answer;
 use crate::net::fleet::{Fleet, Node};
 use crate::net::setup::{self, Prepared, Question};
@@ -54,6 +54,7 @@ pub(crate) fn run(what: &Ask, context: &Context) -> Result<(), Failure> {
     };
     let model = network::model(context, a.model.as_deref())?;
     let prepared = network::prepare(context, &model, &a.tier)?;
+    refereed::explain(context, &prepared, assurance);
     network::runtime_for(&prepared)?.block_on(async {
         let network = network::network(context, &a.nodes).await?;
         let done = async {
@@ -129,7 +130,7 @@ pub(crate) fn report(answer: &Answer, prepared: &Prepared, fleet: &[Node], recei
     let i = &answer.bundle.inference;
     let nodes = match &answer.private {
         Some(_) => holders(answer, fleet),
-        None => hops(answer, fleet),
+        None => hops(answer),
     };
     json!({
         "text": answer.text,
@@ -158,21 +159,26 @@ pub(crate) fn report(answer: &Answer, prepared: &Prepared, fleet: &[Node], recei
         "leakage": serde_json::from_str::<Value>(&i.leakage).unwrap_or(Value::Null),
         "receipt": receipt,
         "hss": answer.private.as_ref().map(|cost| private::value(cost, answer)),
-        "liars": answer.private.as_ref().map_or_else(Vec::new, private::liars),
+        "refereed": answer.refereed.as_ref().map(refereed::value),
+        "liars": match &answer.refereed {
+            Some(r) => refereed::liars(r),
+            None => answer.private.as_ref().map_or_else(Vec::new, private::liars),
+        },
     })
 }
 
-fn hops(answer: &Answer, fleet: &[Node]) -> Vec<Value> {
-    let hop = |(h, n): (&SignedHop, &Node)| {
+fn hops(answer: &Answer) -> Vec<Value> {
+    let hop = |(h, operator): (&SignedHop, &String)| {
         let s = &h.statement;
         json!({
-            "id": n.peer,
-            "operator": n.operator,
+            "id": nesa_codec::Digest(s.node).to_string(),
+            "operator": operator,
             "layers": [s.first, s.end - 1],
             "share": Value::Null,
         })
     };
-    answer.bundle.hops.iter().zip(fleet).map(hop).collect()
+    let operators = &answer.bundle.inference.operators;
+    answer.bundle.hops.iter().zip(operators).map(hop).collect()
 }
 
 /// Holders of shares: an entry for each range of layers.
@@ -229,6 +235,7 @@ pub(crate) fn summary(v: &Value) -> String {
         _ => "nodes see the hidden activations",
     };
     let checked = match &v["hss"] {
+        Value::Null if !v["refereed"].is_null() => refereed::line(&v["refereed"]),
         Value::Null if !v["checked"].is_null() => format!(
             "every product of {} positions, all else computed; {} bytes and {} ms of CPU per position",
             v["checked"]["positions"],
@@ -262,6 +269,7 @@ pub(crate) fn summary(v: &Value) -> String {
             text(&liar["node"]),
             text(&liar["operator"]),
             match liar["evidence"].as_str() {
+                _ if !liar["reason"].is_null() => refereed::lost(liar),
                 Some(path) => format!(": it signed a wrong answer, evidence in {path}"),
                 None => ": no right answer in time".to_owned(),
             }

@@ -1,4 +1,8 @@
-//! `nesa dispute`: two nodes disagree by one bit, and a referee without the weights finds it.
+//! `nesa dispute`: a receipt held against this client's own run, or two simulated nodes that disagree by one bit.
+
+pub(crate) mod receipt;
+
+use std::path::PathBuf;
 
 use nesa_client::Privacy;
 use nesa_model::testing::Noise;
@@ -20,14 +24,20 @@ const TRIES: u64 = 64;
 /// Most positions of a simulation, which runs the specification and not the engine.
 const POSITIONS_MAX: usize = 64;
 
-/// Simulate a dispute between two nodes.
+/// Dispute a receipt with the nodes that signed it, or simulate a dispute between two nodes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "One node computes everything but one bit; which one is drawn from the seed where it is not \
-                  given. The referee knows the model's manifest alone.\n\nExamples:\n  nesa dispute --seed 7\n  \
+    after_help = "With a receipt, this client computes what every node of it signed and settles the first difference \
+                  with that node, which loses by one executed step; a receipt that holds costs the recomputation \
+                  alone. Under ee only the client of the session may.\n\nWithout one, it simulates: one node computes everything but one bit; which one is drawn from the seed where it is not \
+                  given. The referee knows the model's manifest alone.\n\nExamples:\n  nesa dispute receipt.nesabundle\n  nesa dispute --seed 7\n  \
                   nesa dispute --layer 3 --position 1 --operator down --bit 0 --json"
 )]
 pub(crate) struct Dispute {
+    /// The receipt to dispute; without it, a simulation
+    receipt: Option<PathBuf>,
+    #[command(flatten)]
+    nodes: network::Nodes,
     /// The model [default: smollm2-135m]
     #[arg(long, short, value_name = "NAME")]
     model: Option<String>,
@@ -62,6 +72,9 @@ struct Played {
 
 /// Runs `nesa dispute`.
 pub(crate) fn run(what: &Dispute, context: &Context) -> Result<(), Failure> {
+    if let Some(path) = &what.receipt {
+        return receipt::run(path, &what.nodes, context);
+    }
     let model = network::model(context, what.model.as_deref())?;
     let manifest = model.manifest().clone();
     let shape = manifest.shape.clone();

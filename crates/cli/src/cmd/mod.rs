@@ -5,13 +5,16 @@ mod attack;
 mod chat;
 pub(crate) mod completions;
 mod decide;
+mod decided;
 mod dispute;
 mod doctor;
 mod embed;
+mod key;
 mod model;
 pub(crate) mod network;
 mod private;
 mod prove;
+mod refereed;
 mod up;
 mod verify;
 
@@ -40,11 +43,14 @@ pub(crate) enum Command {
     Prove(prove::Prove),
     /// Check a receipt, a proof, or evidence of a wrong answer
     Verify(verify::Verify),
-    /// Simulate a dispute between two nodes
+    /// Dispute a receipt, or simulate a dispute between two nodes
     Dispute(dispute::Dispute),
     /// Get, list, inspect, measure and remove models
     #[command(subcommand)]
     Model(model::Model),
+    /// Make, list and move keys that own NES
+    #[command(subcommand)]
+    Key(key::Key),
     /// Check this machine and say what to fix
     Doctor(doctor::Doctor),
     /// Print the completions of a shell
@@ -65,6 +71,7 @@ impl Command {
             Self::Dispute(d) => dispute::run(&d, context),
             Self::Verify(v) => verify::run(&v, context),
             Self::Model(m) => m.run(context),
+            Self::Key(k) => k.run(context),
             Self::Doctor(d) => doctor::run(&d, context),
             Self::Completions(c) => completions::run(&c, &context.out),
         }

@@ -28,7 +28,7 @@ pub(crate) struct Asking {
     pub(crate) model: Option<String>,
     #[command(flatten)]
     pub(crate) tier: Tiers,
-    /// Evidence: `receipt`, `spot`, `spot:N` cells or `spot:P%` of all cells
+    /// Evidence: `receipt`, `spot`, `spot:N` cells, `spot:P%` of all cells, `checked` or `refereed`
     #[arg(long, default_value = "spot", value_name = "LEVEL")]
     pub(crate) assurance: String,
     /// Most tokens of an answer

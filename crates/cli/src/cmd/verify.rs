@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use nesa_argument::decision::DecisionProof;
 use nesa_argument::inference::InferenceProof;
 use nesa_client::Privacy;
 use nesa_codec::Decode;
 use nesa_model::Engine;
 use nesa_proof::bundle::BUNDLE_BYTES_MAX;
+use nesa_proof::dispute::Transcript;
 use nesa_proof::share::WrongAnswer;
 use nesa_proof::verify::Level;
 use nesa_proof::{Bundle, verify};
@@ -26,7 +28,7 @@ const VIOLATED: u8 = 4;
                   prompt and answer to the rows, need the model here (and, under ee, the key)."
 )]
 pub(crate) struct Verify {
-    /// A receipt bundle, a proof, or evidence of a wrong answer
+    /// A receipt bundle, a proof of an answer or of decisions, or evidence of a wrong answer
     bundle: PathBuf,
     /// The model that a proof must be about [default: whichever model here has its root]
     #[arg(long, short, value_name = "NAME")]
@@ -47,8 +49,14 @@ pub(crate) fn run(what: &Verify, context: &Context) -> Result<(), Failure> {
     if let Ok(proof) = InferenceProof::from_bytes(&bytes) {
         return super::prove::verify(&proof, what.model.as_deref(), context);
     }
+    if let Ok(proof) = DecisionProof::from_bytes(&bytes) {
+        return super::decided::verify(&proof, what.model.as_deref(), context);
+    }
     if let Ok(evidence) = WrongAnswer::from_bytes(&bytes) {
         return convicts(&evidence, context);
+    }
+    if let Ok(transcript) = Transcript::from_bytes(&bytes) {
+        return super::dispute::receipt::verify(&transcript, context);
     }
     match check(&bytes, context) {
         Ok(verified) => {
@@ -163,7 +171,7 @@ fn check(bytes: &[u8], context: &Context) -> Result<Verified, String> {
 }
 
 /// The model that the bundle speaks of, as its nodes served it, if this home has it and the key.
-fn known_model(b: &Bundle, context: &Context) -> Result<Option<setup::Prepared>, String> {
+pub(super) fn known_model(b: &Bundle, context: &Context) -> Result<Option<setup::Prepared>, String> {
     let text = |e: &dyn std::fmt::Display| e.to_string();
     let hop = b.hops.first().map(|h| h.statement.model);
     let holder = b.holders.signed.first().map(|h| h.statement.model);

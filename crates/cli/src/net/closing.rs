@@ -8,8 +8,9 @@ use nesa_proof::verify::{Level, Verdict};
 use nesa_proof::{Bundle, SignedHop};
 
 use super::NetworkError;
-use super::answer::{BlockSource, Session};
+use super::answer::BlockSource;
 use super::checking::CheckCost;
+use super::session::Session;
 
 /// Collects signatures, opens the drawn cells and recomputes them.
 pub(super) async fn collect(
@@ -37,13 +38,25 @@ pub(super) async fn collect(
         evidence.checked(checker)?;
         cost = Some(spent);
     }
+    let (bundle, verdict) = conclude(session, evidence, assurance, engine, blocks).await?;
+    Ok((bundle, verdict, cost))
+}
+
+/// Opens the drawn cells, recomputes them, and writes the receipt.
+pub(super) async fn conclude(
+    session: &mut Session<'_>,
+    mut evidence: Evidence<'_>,
+    assurance: Assurance,
+    engine: &mut Engine,
+    blocks: &mut BlockSource<'_>,
+) -> Result<(Bundle, Verdict), NetworkError> {
     for (hop, layer, positions) in evidence.challenges() {
         session
             .send(hop, &Message::Challenge { layer, positions })
             .await?;
         match session.receive(hop).await? {
             Message::Opened(opening) => evidence.opened(*opening),
-            _ => return Err(session.fleet.unreachable(hop, "it answered out of turn")),
+            _ => return Err(session.lost(hop, "it answered out of turn")),
         }
     }
     let verdict = evidence.verify(blocks, engine)?;
@@ -51,6 +64,7 @@ pub(super) async fn collect(
         Assurance::Receipt => Level::Receipt,
         Assurance::Spot(_) => Level::Spot,
         Assurance::Checked => Level::Checked,
+        Assurance::Refereed => Level::Refereed,
     };
     if verdict.level < least {
         return Err(NetworkError::Assurance {
@@ -58,18 +72,12 @@ pub(super) async fn collect(
             obtained: verdict.level,
         });
     }
-    let identity = session.fleet.identity();
-    let namespace = nesa_net::Namespace::new(nesa_proof::statement::SIGN_NAMESPACE);
-    let sign = |digest: &[u8]| identity.sign(namespace, digest);
-    Ok((
-        evidence.bundle(session.fleet.client(), &sign),
-        verdict,
-        cost,
-    ))
+    let sign = |digest: &[u8]| session.fleet.sign(digest);
+    Ok((evidence.bundle(session.fleet.client(), &sign), verdict))
 }
 
 /// Ends the session: every hop's signature, and the digests of the last one's rows.
-async fn signatures(
+pub(super) async fn signatures(
     session: &mut Session<'_>,
 ) -> Result<(Vec<SignedHop>, Vec<Digest>), NetworkError> {
     let n = session.route.hops.len();
@@ -86,7 +94,7 @@ async fn signatures(
                     rows = output_rows;
                 }
             }
-            (i, _) => return Err(session.fleet.unreachable(i, "it answered out of turn")),
+            (i, _) => return Err(session.lost(i, "it answered out of turn")),
         }
     }
     Ok((signed.into_iter().flatten().collect(), rows))

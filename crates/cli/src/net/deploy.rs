@@ -1,6 +1,6 @@
 //! Give each node its range of blocks: offer, answer what it still needs, wait until it serves.
 
-use nesa_client::Placement;
+use nesa_client::{Placement, Plan};
 use nesa_codec::Encode;
 use nesa_net::{Connection, Frame, stream_kind};
 use nesa_pipeline::deploy::{CHUNK_BYTES_MAX, Message};
@@ -39,6 +39,20 @@ pub async fn shares(
     for i in 0..fleet.nodes.len() {
         for range in placement.layers(i) {
             one(fleet, i, model, range.start as u32, range.end as u32, sent).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Offers every node of `plan` the layers that it runs, first or second.
+///
+/// # Errors
+/// As [`deploy`].
+pub async fn replicas(fleet: &Fleet, model: &ModelDir, plan: &Plan) -> Result<(), NetworkError> {
+    for nodes in [&plan.first, &plan.second] {
+        for (i, range) in nodes.iter().zip(&plan.ranges) {
+            let (first, end) = (range.start as u32, range.end as u32);
+            one(fleet, *i, model, first, end, &|_| ()).await?;
         }
     }
     Ok(())

@@ -114,6 +114,20 @@ impl Fleet {
         &self.identity
     }
 
+    /// The client's signature over the digest of a statement.
+    #[must_use]
+    pub fn sign(&self, digest: &[u8]) -> [u8; 64] {
+        let statements = nesa_net::Namespace::new(nesa_proof::statement::SIGN_NAMESPACE);
+        self.identity.sign(statements, digest)
+    }
+
+    /// The place of the node with this key.
+    #[must_use]
+    pub fn place(&self, key: &[u8; 32]) -> Option<usize> {
+        let name = nesa_codec::Digest(*key).to_string();
+        self.nodes.iter().position(|n| n.peer == name)
+    }
+
     /// The transport, for discovery.
     #[must_use]
     pub fn transport(&self) -> &Quic {

@@ -8,7 +8,7 @@ use nesa_codec::{Digest, Encode};
 use nesa_kernels::Level;
 use nesa_model::block::Common;
 use nesa_model::manifest::Pooling;
-use nesa_model::{Engine, Sampling, Shard};
+use nesa_model::{Block, Engine, Sampling, Shard};
 use nesa_privacy::RowKey;
 use nesa_privacy::shares::Scheme;
 use nesa_storage::{Home, ModelDir};
@@ -18,7 +18,7 @@ use super::checking::{self, Subjects};
 use super::fleet::{Fleet, split};
 use super::heads::Heads;
 use super::private::{self, PrivateModel};
-use super::{NetworkError, deploy, sealing};
+use super::{NetworkError, deploy, refereed, sealing};
 
 /// A model ready to be asked under one tier.
 pub struct Prepared {
@@ -29,6 +29,7 @@ pub struct Prepared {
     /// How requests travel.
     pub way: Way,
     common: Arc<Common>,
+    home: Home,
     packed: Mutex<Vec<Option<Arc<Shard>>>>,
     subjects: Subjects,
     /// Computes the logits of several answers at once, where answers run side by side.
@@ -141,6 +142,7 @@ pub fn prepare_with(
         served,
         way: Way::Hops(tier),
         common,
+        home: home.clone(),
         packed: Mutex::new(vec![None; layers]),
         subjects: Subjects::default(),
         heads: None,
@@ -186,6 +188,25 @@ impl Prepared {
         Some(shard)
     }
 
+    /// The tables that the blocks share.
+    #[must_use]
+    pub fn common(&self) -> Arc<Common> {
+        Arc::clone(&self.common)
+    }
+
+    /// The blocks as the nodes serve them, one at a time.
+    pub fn blocks(&self) -> impl FnMut(u32) -> Option<Block> + Send + '_ {
+        |i| self.served.open_layer(i, &self.common).ok()
+    }
+
+    /// The folder of receipts and evidence.
+    ///
+    /// # Errors
+    /// [`NetworkError::Storage`].
+    pub fn receipts(&self) -> Result<std::path::PathBuf, NetworkError> {
+        Ok(self.home.receipts()?)
+    }
+
     /// Root of the model that the nodes serve.
     #[must_use]
     pub fn root(&self) -> Digest {
@@ -215,6 +236,15 @@ impl Prepared {
             }
             Way::Hops(tier) => tier.clone(),
         };
+        if q.assurance == Assurance::Refereed {
+            let table = refereed::Table {
+                fleet,
+                prepared: self,
+                tier: &tier,
+                request,
+            };
+            return refereed::ask(&table, engine, show).await;
+        }
         let subject = match q.assurance {
             Assurance::Checked => Some(self.subjects.of(&self.served)?),
             _ => None,

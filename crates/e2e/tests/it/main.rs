@@ -7,6 +7,7 @@
 
 mod checked;
 mod common;
+mod disputes;
 mod evidence;
 mod identity;
 mod liars;

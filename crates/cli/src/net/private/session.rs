@@ -103,6 +103,7 @@ pub(in crate::net) async fn answer(
         tokens_per_second: rate(ask.answer().len(), shown.done_s, first_token_s),
         checked: None,
         private: Some(cost::of(&ask, private, cpu_s, fleet, convicted)),
+        refereed: None,
     })
 }
 
