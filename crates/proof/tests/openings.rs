@@ -6,9 +6,11 @@
 )]
 
 use nesa_codec::{Decode, Digest, Encode, merkle};
+use nesa_model::spec::limits;
 use nesa_model::testing::{Noise, shapes};
 use nesa_model::{KvCache, Shape};
-use nesa_proof::{HopStatement, LayerOpening, Trace};
+use nesa_proof::opening::Cached;
+use nesa_proof::{HopStatement, LayerOpening, Trace, trace};
 
 const FIRST: u32 = 1;
 const END: u32 = 3;
@@ -145,6 +147,40 @@ fn openings_with_lists_that_do_not_fit_are_refused() {
         change(&mut o);
         assert!(!o.leads_to(&s), "change {i}");
     }
+}
+
+#[test]
+fn an_opening_shows_each_cell_once_and_the_cache_up_to_the_last() {
+    let (trace, cache, s) = traced(8);
+    let good = open(&trace, &cache, 1, &[2, 4]).unwrap();
+    let all = open(&trace, &cache, 1, &[2, 4, 6]).unwrap();
+    // The same cell twice.
+    let mut twice = good.clone();
+    twice.positions = vec![2, 2, 4];
+    twice.inputs.insert(0, good.inputs[0].clone());
+    twice.outputs.insert(0, good.outputs[0].clone());
+    assert!(!twice.leads_to(&s));
+    // The cache of a position that no opened one sees, in place of its digest.
+    let mut further = good.clone();
+    further.cached.push(all.cached[5].clone());
+    further.rest.remove(0);
+    assert!(!further.leads_to(&s));
+    let mut nearer = good.clone();
+    let last = nearer.cached.pop().unwrap();
+    nearer.rest.insert(0, trace::cached(&last.k, &last.v));
+    assert!(!nearer.leads_to(&s));
+    assert!(good.leads_to(&s) && all.leads_to(&s));
+}
+
+#[test]
+fn cached_rows_decode_up_to_the_widest_model() {
+    let most = limits::HEADS * limits::HEAD_DIM;
+    let read = |k: usize, v: usize| {
+        let (k, v) = (vec![1; k], vec![-1; v]);
+        Cached::from_bytes(&Cached { k, v }.to_bytes())
+    };
+    assert!(read(most, most).is_ok_and(|c| (c.k.len(), c.v.len()) == (most, most)));
+    assert!(read(most + 1, 0).is_err() && read(0, most + 1).is_err());
 }
 
 #[test]
