@@ -9,6 +9,7 @@
 //!      `──ee──►
 //! ```
 
+pub mod attacks;
 pub mod identity;
 pub mod liars;
 mod network;
@@ -57,6 +58,12 @@ pub enum Error {
     /// A model that is not in the home.
     #[error(transparent)]
     Storage(#[from] nesa_storage::Error),
+    /// A party of a dispute that cannot be played.
+    #[error("a dispute: {0}")]
+    Dispute(#[from] nesa_proof::dispute::Invalid),
+    /// A proof that cannot be made.
+    #[error("a proof: {0}")]
+    Proof(#[from] nesa_argument::transformer::Refusal),
     /// Two runs that must agree do not.
     #[error("bits differ: {0}")]
     Differs(String),

@@ -1,0 +1,4 @@
+//! Stub.
+pub(super) fn attacks() -> Vec<super::Attack> {
+    Vec::new()
+}
