@@ -4,7 +4,7 @@ use nesa_argument::F;
 use nesa_argument::decision::trees::{Statement, check, prove, verify};
 use nesa_argument::decision::{Refusal, Rejection};
 use nesa_argument::pcs::PcsError;
-use nesa_decision::trees::{Child, Column, Missing, Rule, Tree};
+use nesa_decision::trees::{Child, Column, Inverse, Missing, Rule, Tree};
 use nesa_decision::{Schema, Task, Trees};
 use p3_field::{Field, PrimeCharacteristicRing};
 
@@ -289,8 +289,9 @@ fn a_proof_counts_for_its_own_statement_only() {
         ..w.statement()
     };
     assert_eq!(verify(&same_model, &proof), Err(Rejection::Relations));
+    let inverse = Inverse::new(&w.trees);
+    let columns = w.trees.columns();
     for at in 0..w.rows.len() {
-        let columns = w.trees.columns();
         let mut rows = w.rows.clone();
         let max = columns[at % columns.len()].ranks() as i32;
         rows[at] = if rows[at] == max {
@@ -302,7 +303,12 @@ fn a_proof_counts_for_its_own_statement_only() {
             rows: &rows,
             ..w.statement()
         };
-        assert_eq!(verify(&s, &proof), Err(Rejection::Relations), "rank {at}");
+        let row = at / columns.len() * columns.len();
+        let expected = match inverse.features(&rows[row..row + columns.len()]) {
+            Some(_) => Rejection::Relations,
+            None => Rejection::Statement("ranks"),
+        };
+        assert_eq!(verify(&s, &proof), Err(expected), "rank {at}");
     }
     let fewer = Statement {
         rows: &w.rows[..w.rows.len() / 3],
@@ -365,4 +371,48 @@ fn malformed_statements_are_refused_by_both_sides() {
         assert_eq!(verify(&s, &proof), Err(Rejection::Statement(name)));
         assert_eq!(prove(&s).err(), Some(Refusal::Size(name)));
     }
+}
+
+#[test]
+fn ranks_that_no_value_has_are_refused_by_both_sides() {
+    // Above 2 for one column and below 1 for another of the same feature.
+    let schema = Schema::new(vec!["f".into()], Vec::new(), Task::Regression, 0);
+    let cut = |x: f64| nesa_decision::key::order(x.to_bits()).expect("no NaN");
+    let columns = [(Missing::Left, 1.0), (Missing::Right, 2.0)].map(|(missing, x)| {
+        Column::new(0, missing, false, false, Rule::Cuts(vec![cut(x)])).expect("a column")
+    });
+    let trees = Trees::new(
+        schema.expect("a schema"),
+        columns.to_vec(),
+        vec![0],
+        Vec::new(),
+    );
+    let w = World::on(
+        trees.expect("a model"),
+        &[f64::NAN.to_bits(), 0, 3.0f64.to_bits()],
+    );
+    assert_eq!(w.rows, [0, 1, 0, 0, 1, 1]);
+    let proof = prove(&w.statement()).expect("honest");
+    assert_eq!(verify(&w.statement(), &proof), Ok(()));
+    let between = [1, 0, 0, 0, 1, 1];
+    let s = Statement {
+        rows: &between,
+        ..w.statement()
+    };
+    assert!(prove(&s).is_ok(), "from 1 to 2");
+    // A missing value is right in the second column, so nothing is left and right.
+    let trees = stump(2.0, [-1, 1]);
+    let mut columns = trees.columns().to_vec();
+    let rule = columns[0].rule().clone();
+    columns.push(Column::new(0, Missing::Left, false, false, rule).expect("a column"));
+    let parts = (trees.schema().clone(), trees.trees().to_vec());
+    let trees = Trees::new(parts.0, columns, vec![0], parts.1).expect("a model");
+    let w = World::on(trees, &[2.0f64.to_bits()]);
+    let proof = prove(&w.statement()).expect("honest");
+    let s = Statement {
+        rows: &[3, 2],
+        ..w.statement()
+    };
+    assert_eq!(verify(&s, &proof), Err(Rejection::Statement("ranks")));
+    assert_eq!(prove(&s).err(), Some(Refusal::Size("ranks")));
 }

@@ -15,7 +15,7 @@
 //! committed polynomial, whose weights the verifier evaluates with one addition per rank.
 //!
 //! # Disclosed
-//! Ranks and scores. Openings reveal some combinations of the reached leaves too, which follow from the ranks.
+//! Ranks and scores. That some row of features has these ranks is checked by both sides. Openings reveal some combinations of the reached leaves too, which follow from the ranks.
 
 #[doc(hidden)]
 pub mod check;
@@ -30,8 +30,10 @@ pub use prove::prove;
 pub use verify::verify;
 
 use nesa_codec::{Digest, Hasher};
+use nesa_decision::trees::Inverse;
 use nesa_decision::{Trees, limits};
 use nesa_model::spec::spec_digest;
+use rayon::prelude::*;
 
 use super::{CELLS_LOG_MAX, DECISIONS_MAX, Refusal};
 use crate::layout::log_ceil;
@@ -51,8 +53,7 @@ pub struct Statement<'a> {
     pub model: &'a Digest,
     /// The trees.
     pub trees: &'a Trees,
-    /// (decisions, columns): ranks. That they belong to one row of features is the caller's to check:
-    /// `Trees::quantise`.
+    /// (decisions, columns): ranks that some row of features has; others are refused.
     pub rows: &'a [i32],
     /// (decisions, scores).
     pub scores: &'a [i64],
@@ -96,6 +97,13 @@ impl Statement<'_> {
         let mut rows = self.rows.chunks_exact(columns.len().max(1));
         if self.rows.len() != n * columns.len() || !rows.all(ranked) {
             return Err("rows");
+        }
+        // Columns of one feature: their ranks must be those of one value.
+        let inverse = Inverse::new(self.trees);
+        let real = |row: &[i32]| inverse.features(row).is_some();
+        let rows = self.rows.par_chunks_exact(columns.len().max(1));
+        if !rows.all(real) {
+            return Err("ranks");
         }
         Ok(n)
     }
