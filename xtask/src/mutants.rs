@@ -68,8 +68,8 @@ const PARTS: [Part; 6] = [
         package: "proof",
         name: "checked",
         files: &["checked/"],
-        tests: &["--test=checked"],
-        more: &["--lib", "--test=checked"],
+        tests: &["--test=keys", "--test=checked"],
+        more: &["--lib", "--test=keys", "--test=checked"],
     },
     Part {
         package: "proof",
