@@ -27,7 +27,7 @@ fn flipped_bytes_are_refused() {
 }
 
 #[test]
-#[ignore = "every byte of a proof: minutes in release"]
+#[ignore = "every byte of a proof: some seconds"]
 fn every_flipped_byte_is_refused() {
     flips(1, &[1, 0x80]);
 }

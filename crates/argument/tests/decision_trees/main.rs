@@ -1,6 +1,7 @@
 //! Decisions of boosted trees: honest proofs are accepted, and whatever lies is refused for its reason.
 
 mod bytes;
+mod file;
 mod honest;
 mod lies;
 mod unique;
