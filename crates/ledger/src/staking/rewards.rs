@@ -43,7 +43,7 @@ pub fn reward(ctx: &mut Context<'_>, sum: Amount) -> Result<Amount, Refusal> {
         let rest = part.minus(commission).unwrap_or_default();
         supply::mint(ctx.state, &Pot::Account(v.owner), commission)?;
         supply::mint(ctx.state, &rewards_pot(&key), rest)?;
-        let per_share = (U256::from(rest.0) << 64) / U256::from(v.shares);
+        let per_share = (U256::from(rest.0) << 128) / U256::from(v.shares);
         let earned = v.earned.checked_add(per_share);
         v.earned = earned.ok_or(supply::SupplyError::Overflow)?;
         VALIDATORS.set(ctx.state, &key, &v);
@@ -55,7 +55,7 @@ pub fn reward(ctx: &mut Context<'_>, sum: Amount) -> Result<Amount, Refusal> {
 fn owed(v: &Validator, d: &Delegation) -> Amount {
     let per_share = v.earned.saturating_sub(d.paid);
     let sum = per_share.checked_mul(U256::from(d.shares));
-    let sum = sum.and_then(|s| Amount::try_from(s >> 64).ok());
+    let sum = sum.and_then(|s| Amount::try_from(s >> 128).ok());
     sum.unwrap_or_default()
 }
 

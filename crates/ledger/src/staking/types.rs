@@ -34,7 +34,7 @@ pub struct Validator {
     pub shares: u128,
     /// All shares of what is on its way out.
     pub unbonding: u128,
-    /// Rewards ever earned per share, times 2^64.
+    /// Rewards ever earned per share, times 2^128.
     pub earned: U256,
     /// It has no seat before this height and until it is unjailed; zero when free.
     pub jailed_until: u64,

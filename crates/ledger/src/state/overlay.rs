@@ -10,13 +10,15 @@ use super::{Diff, Read, State};
 #[must_use = "a checkpoint that nobody reverts to costs nothing, but was it meant to be used?"]
 pub struct Checkpoint(usize);
 
+/// What a write replaced: the key, and what the changes held for it.
+type Undo = (Vec<u8>, Option<Option<Vec<u8>>>);
+
 /// A state with changes. Checkpoints nest: revert the outer one and the inner ones are gone.
 #[derive(Debug, Clone)]
 pub struct Overlay {
     base: State,
     changes: Diff,
-    /// What each write replaced: the key, and what `changes` held for it.
-    journal: Vec<(Vec<u8>, Option<Option<Vec<u8>>>)>,
+    journal: Vec<Undo>,
 }
 
 impl Overlay {

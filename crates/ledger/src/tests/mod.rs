@@ -1,0 +1,6 @@
+//! The state machine as a whole.
+
+mod blocks;
+mod envelopes;
+mod random;
+mod stakes;
