@@ -17,7 +17,9 @@ const MISSING: [&str; 6] = ["", "na", "nan", "null", "none", "?"];
 /// Decide rows by a small model.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  nesa decide credit --input applicants.csv\n  nesa decide credit --input applicant.json --json"
+    after_help = "Examples:\n  nesa decide credit --input applicants.csv\n  nesa decide credit --input applicant.json --json\n  \
+                  nesa decide credit --input applicants.csv --prove credit.nesaproof\n\nA proof shows rows and scores to whoever \
+                  holds it; `nesa verify` checks it with the model alone, and lists what it discloses."
 )]
 pub(crate) struct Decide {
     /// A model of `nesa model import-decision`
@@ -25,6 +27,9 @@ pub(crate) struct Decide {
     /// Rows: CSV with or without a header, or JSON (lists or objects)
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
+    /// Also prove all decisions at once, into this file
+    #[arg(long, value_name = "FILE")]
+    prove: Option<PathBuf>,
 }
 
 /// Runs `nesa decide`.
@@ -33,11 +38,13 @@ pub(crate) fn run(what: &Decide, context: &Context) -> Result<(), Failure> {
     let schema = model.schema();
     let rows = rows_of(&what.input, schema.features())?;
     let mut values = Vec::with_capacity(rows.len());
+    let mut all = Vec::with_capacity(rows.len());
     let mut lines = vec![["ROW", "CLASS", "SCORES"].map(str::to_owned).to_vec()];
     for (i, row) in rows.iter().enumerate() {
         let quantised = edge::quantise(&model, row)?;
         let decision = model.decide(&quantised);
         let decision = decision.map_err(|e| Failure::new(crate::failure::FAILED, e))?;
+        all.push(quantised);
         let label = decision
             .class
             .and_then(|c| schema.classes().get(c as usize));
@@ -46,13 +53,21 @@ pub(crate) fn run(what: &Decide, context: &Context) -> Result<(), Failure> {
         lines.push(vec![i.to_string(), label_text, scores.join(" ")]);
         values.push(json!({"class": decision.class, "label": label, "scores": decision.scores}));
     }
+    let proof = match &what.prove {
+        Some(out) => super::decided::prove(&model, &all, out)?,
+        None => Value::Null,
+    };
     let value = json!({
         "model": what.model,
         "root": model.root().to_string(),
         "places": schema.places(),
         "decisions": values,
+        "proof": proof,
     });
-    context.out.result(&value, || table(&lines));
+    context.out.result(&value, || match &what.prove {
+        Some(out) => format!("{}\nproved in {}", table(&lines), out.display()),
+        None => table(&lines),
+    });
     Ok(())
 }
 
