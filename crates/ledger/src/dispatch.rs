@@ -111,6 +111,7 @@ macro_rules! families {
 // One line per family. Their numbers are Family::INDEX.
 families! {
     Staking = crate::staking::Staking,
+    Sessions = crate::sessions::Sessions,
 }
 
 /// Applies an action whose value is still with the caller. A refused one has no effect.

@@ -32,10 +32,15 @@ pub mod params;
 pub mod query;
 pub mod receipt;
 mod refusal;
+pub mod sessions;
 pub mod staking;
 pub mod state;
 pub mod supply;
 pub mod tables;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod tx;
 pub mod vm;
 

@@ -137,6 +137,17 @@ params! {
     slash_equivocation_ppm: u32 = 50_000, 1, PPM, "What an equivocator and its delegators lose.";
     slash_burn_ppm: u32 = 500_000, 500_000, PPM, "What part of a slash is burned; at least half, or self-reporting would pay.";
     jail_blocks: u64 = 1_000, 1, 1 << 32, "How long a jailed validator waits before it may return.";
+    // Sessions.
+    session_price_min: Amount = Amount(1), Amount(0), Amount::nes(1), "The least price per unit of work.";
+    session_deposit_min: Amount = Amount(1_000_000_000_000_000), Amount(1), Amount::nes(1_000_000), "The least escrow of a session.";
+    session_grace_blocks: u64 = 900, 1, 1 << 32, "How long claims settle after the payer asked for the end of a session.";
+    session_blocks_max: u64 = 5_000_000, 1, 1 << 40, "How far ahead a session's expiry may lie.";
+    session_keep_blocks: u64 = 100_000, 1, 1 << 40, "How long a closed session can be looked up.";
+    work_bucket: u64 = 1_024, 1, 1 << 32, "Work of new sessions counts in multiples of this, so that lengths do not show.";
+    split_royalty_ppm: u32 = 50_000, 0, 200_000, "The publisher's part of a payment at most; workers get what the four parts leave.";
+    split_auditors_ppm: u32 = 50_000, 0, 200_000, "The auditors' part of a payment.";
+    split_burn_ppm: u32 = 30_000, 0, 200_000, "What part of a payment is burned.";
+    split_treasury_ppm: u32 = 20_000, 0, 200_000, "The treasury's part of a payment, beside what nobody claims and what rounding leaves.";
 }
 
 /// Why parameters are refused.

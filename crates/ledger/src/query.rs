@@ -7,6 +7,9 @@ use crate::receipt::Receipt;
 use crate::state::{Proof, State, StateError};
 use crate::{Account, Address, Amount, account, supply};
 
+/// The most rows that a list gives at once.
+pub const PAGE_MAX: usize = 100;
+
 /// The account at an address.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! Why an action has no effect. One line per family.
 
+use crate::sessions::SessionError;
 use crate::staking::StakingError;
 use crate::state::StateError;
 use crate::supply::SupplyError;
@@ -43,6 +44,9 @@ pub enum Refusal {
     /// Staking.
     #[error(transparent)]
     Staking(#[from] StakingError),
+    /// Sessions.
+    #[error(transparent)]
+    Sessions(#[from] SessionError),
 }
 
 impl Refusal {

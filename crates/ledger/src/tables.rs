@@ -25,3 +25,11 @@ pub const UNBONDING: u8 = 18;
 pub const UNBONDINGS: u8 = 20;
 /// `()` → [`crate::staking::Seats`].
 pub const SEATS: u8 = 21;
+/// id → [`crate::sessions::Session`].
+pub const SESSIONS: u8 = 64;
+/// (session, number) → [`crate::sessions::Lane`].
+pub const LANES: u8 = 65;
+/// [`crate::Address`] → u64: sessions ever opened, which names them.
+pub const OPENED: u8 = 66;
+/// (payer, session) → ().
+pub const SESSIONS_BY_PAYER: u8 = 67;
