@@ -50,7 +50,7 @@ fn ties_go_to_the_lowest_class_and_cannot_be_stated_otherwise() {
     );
     let decided = w.trees.schema().decision(w.scores.clone());
     assert_eq!(decided.class, Some(1));
-    let mut other = World::on(w.trees.clone(), &[0]);
+    let mut other = w;
     other.scores[2] += 1;
     assert_eq!(
         nesa_argument::decision::trees::verify(&other.statement(), &proof),
