@@ -30,7 +30,7 @@ struct Part {
 }
 
 /// Quick tests of whole proofs.
-const ARGUMENT: [&str; 9] = [
+const ARGUMENT: [&str; 11] = [
     "--test=verifier",
     "--test=attacks",
     "--",
@@ -40,6 +40,8 @@ const ARGUMENT: [&str; 9] = [
     "statistics_out_of_range",
     "causal_mask",
     "wraps::",
+    "one_activation_per_input",
+    "one_value_per_normalisation",
 ];
 
 const PARTS: [Part; 6] = [

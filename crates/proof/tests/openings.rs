@@ -5,7 +5,7 @@
     reason = "a test that cannot go on fails where it stands"
 )]
 
-use nesa_codec::{Decode, Digest, Encode, merkle};
+use nesa_codec::{Decode, Digest, Encode, Hasher, merkle};
 use nesa_model::spec::limits;
 use nesa_model::testing::{Noise, shapes};
 use nesa_model::{KvCache, Shape};
@@ -181,6 +181,71 @@ fn cached_rows_decode_up_to_the_widest_model() {
     };
     assert!(read(most, most).is_ok_and(|c| (c.k.len(), c.v.len()) == (most, most)));
     assert!(read(most + 1, 0).is_err() && read(0, most + 1).is_err());
+}
+
+#[test]
+fn a_trace_holds_its_rows_and_the_running_hash_of_its_flights() {
+    let mut trace = Trace::new(2..4, 3);
+    let rows = |from: i32, n: i32| (from..from + 3 * n).collect::<Vec<i32>>();
+    let mut by_hand = Digest::default();
+    for (start, n) in [(0u32, 2i32), (2, 1)] {
+        let first = start as i32 * 3;
+        let (input, output) = (rows(first, n), rows(100 + first, n));
+        trace.push(0, &input);
+        trace.push(1, &rows(50 + first, n));
+        trace.push(2, &output);
+        trace.close_flight(start as usize);
+        let root = |rows: &[i32]| {
+            let digests: Vec<Digest> = rows.chunks(3).map(trace::row).collect();
+            (merkle::root(&digests), digests)
+        };
+        let ((input, i), (output, o)) = (root(&input), root(&output));
+        assert_eq!(trace::advance(&by_hand, start, &i, &o), {
+            let h = Hasher::new("nesa.trace.flight.v1").digest(&by_hand);
+            let h = h.u64(start.into()).digest(&input).digest(&output);
+            by_hand = h.finish();
+            by_hand
+        });
+        assert_eq!(trace.transcript(), by_hand);
+    }
+    assert_eq!(trace.positions(), 3);
+    assert_eq!(trace.output(), rows(100, 3));
+    // Three boundaries of three rows of three values of four bytes.
+    assert_eq!(Trace::bytes_for(2, 3, 3), 4 * 3 * 3 * 3);
+    assert_eq!(Trace::bytes_for(5, 7, 11), 4 * 6 * 7 * 11);
+    let mut other = trace.clone();
+    other.overwrite(2, 1, &[7, 7, 7]);
+    assert_eq!(other.output(), [100, 101, 102, 7, 7, 7, 106, 107, 108]);
+    other.overwrite(2, 2, &[8; 6]);
+    assert_eq!(other.output(), [100, 101, 102, 7, 7, 7, 106, 107, 108]);
+    assert_eq!(trace.row_digests(2)[0], other.row_digests(2)[0]);
+    assert_ne!(trace.row_digests(2)[1], other.row_digests(2)[1]);
+}
+
+#[test]
+fn a_trace_root_is_that_of_boundaries_and_caches_in_turn() {
+    let (trace, cache, s) = traced(9);
+    let committed = trace.commit(&cache);
+    let mut leaves = Vec::new();
+    for i in 0..=(END - FIRST) as usize {
+        leaves.push(merkle::root(&trace.row_digests(i)));
+        if i < (END - FIRST) as usize {
+            let cached: Vec<Digest> = (0..POSITIONS)
+                .map(|p| {
+                    let (k, v) = cache.row(i, p);
+                    let h = Hasher::new("nesa.trace.cached.v1").i16s(&k).i16s(&v);
+                    assert_eq!(trace::cached(&k, &v), h.finish());
+                    trace::cached(&k, &v)
+                })
+                .collect();
+            leaves.push(merkle::root(&cached));
+        }
+    }
+    assert_eq!(s.trace, merkle::root(&leaves));
+    assert_eq!((s.input, s.output), (leaves[0], leaves[4]));
+    assert_eq!(committed.output_rows(), trace.row_digests(2));
+    let by_hand = Hasher::new("nesa.trace.row.v1").i32s(&[1, -2]).finish();
+    assert_eq!(trace::row(&[1, -2]), by_hand);
 }
 
 #[test]

@@ -189,6 +189,14 @@ fn a_holder_holds_its_ranges() {
     };
     let held: Vec<u32> = (0..8).filter(|l| s.holds(*l)).collect();
     assert_eq!(held, [1, 2, 5]);
+    let by_hand = Hasher::new("nesa.proof.holder.v1").bytes(&s.to_bytes());
+    assert_eq!(s.digest(), by_hand.finish());
+    let node = SigningKey::from_bytes(&[3; 32]).verifying_key().to_bytes();
+    let signed = |node| HolderStatement { node, ..s.clone() }.signed(&sign);
+    assert!(signed(node).is_signed() && !signed([0; 32]).is_signed());
+    let mut other = signed(node);
+    other.statement.rows += 1;
+    assert!(!other.is_signed());
 }
 
 /// Changes `e`, makes its digests those of what it now has, and judges it.
