@@ -11,7 +11,7 @@ use nesa_model::block::Common;
 use nesa_model::engine::{BlockSums, Span};
 use nesa_model::split::Product;
 use nesa_model::testing::{Model, Noise, model, shapes};
-use nesa_model::{Block, Engine, Ffn, KvCache, Linear, Shape, Shard};
+use nesa_model::{Block, Engine, Ffn, KvCache, Linear, ModelError, Shape, Shard};
 use nesa_proof::checked::{Checker, Packer, Subject, Sums, Wrong};
 use nesa_proof::{HopStatement, SignedHop, Trace};
 
@@ -606,4 +606,140 @@ fn no_bytes_make_the_checker_panic() {
         c.finish(&[]),
         Err(Wrong::Statement { hop: 0, .. })
     ));
+}
+
+#[test]
+fn progress_is_told_as_it_is_made() {
+    let (m, subject) = &MODELS[0];
+    let mut engine = Engine::new(Level::detect(), 1);
+    let honest = say(m, &mut engine, 9, &[], &m.common, None);
+    let mut c = checker(m, subject);
+    let progress = |c: &Checker| (c.awaited(), c.waiting(), c.verified());
+    let (mut bytes, mut done) = (0, 0);
+    for (start, rows, row, sums) in honest.flights.clone() {
+        let n = rows.len() / 24;
+        assert_eq!(start as usize, done);
+        c.sent(start, rows).unwrap();
+        assert_eq!(progress(&c), (1, 1, done));
+        // What is not there yet is waited for.
+        c.advance(&mut engine).unwrap();
+        assert_eq!((progress(&c), c.violation()), ((1, 1, done), None));
+        for (hop, frames) in sums.into_iter().enumerate() {
+            bytes += frames.iter().map(|f| f.bytes.len() as u64).sum::<u64>();
+            frames.into_iter().for_each(|f| c.sums(hop, f));
+            assert_eq!((c.awaited(), c.bytes()), (1 - hop, bytes));
+        }
+        c.advance(&mut engine).unwrap();
+        assert_eq!(progress(&c), (0, 1, done));
+        c.returned(row);
+        c.advance(&mut engine).unwrap();
+        done += n;
+        assert_eq!((progress(&c), c.violation()), ((0, 0, done), None));
+    }
+    assert_eq!(c.finish(&honest.signed), Ok(done));
+}
+
+#[test]
+fn flights_may_be_ahead_of_their_sums() {
+    let (m, subject) = &MODELS[0];
+    let mut engine = Engine::new(Level::detect(), 1);
+    let honest = say(m, &mut engine, 9, &[], &m.common, None);
+    let mut c = checker(m, subject);
+    for (start, rows, row, _) in honest.flights.clone() {
+        c.sent(start, rows).unwrap();
+        c.returned(row);
+    }
+    assert_eq!((c.awaited(), c.waiting(), c.verified()), (3, 3, 0));
+    // The last hop is heard first.
+    for hop in [1, 0] {
+        for (flight, (.., sums)) in honest.flights.iter().enumerate() {
+            sums[hop].iter().for_each(|f| c.sums(hop, f.clone()));
+            assert_eq!(c.awaited(), if hop == 1 { 3 } else { 2 - flight });
+        }
+    }
+    let mut steps = 0;
+    while c.step(&mut engine).unwrap() {
+        steps += 1;
+    }
+    // A start, four products for each of three blocks, and an end, for each flight.
+    assert_eq!(steps, 3 * (2 + 4 * 3));
+    assert_eq!((c.waiting(), c.verified()), (0, 8));
+    assert_eq!(c.finish(&honest.signed), Ok(8));
+}
+
+#[test]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges")]
+fn sessions_that_do_not_cover_the_model_are_not_begun() {
+    let (m, subject) = &MODELS[0];
+    let new = |hops: &[Range<u32>]| Checker::new(Arc::clone(subject), hops, 20).is_ok();
+    let layers = m.blocks.len() as u32;
+    let whole = 0..layers;
+    assert!(new(std::slice::from_ref(&whole)) && new(&[0..1, 1..2, 2..layers]));
+    for hops in [
+        &[][..],
+        &[0..1],
+        &[0..1, 2..layers],
+        &[0..2, 1..layers],
+        &[0..0, 0..layers],
+        &[1..layers],
+        &[0..layers, layers..layers + 1],
+        &[0..layers + 1],
+    ] {
+        assert!(!new(hops), "{hops:?}");
+    }
+    let mut part = Subject::new(
+        &[7; 32],
+        m.manifest.shape.clone(),
+        Arc::new(m.common.clone()),
+    );
+    part.push(Level::detect(), &m.blocks[0]).unwrap();
+    assert!(Checker::new(Arc::new(part), &[whole], 20).is_err());
+}
+
+#[test]
+fn rows_are_sent_in_order_within_the_capacity() {
+    let (m, subject) = &MODELS[0];
+    let mut c = checker(m, subject);
+    let dim = m.manifest.shape.dim;
+    let rows = |n: usize| vec![0; n * dim];
+    let shape = |r| matches!(r, Err(ModelError::Shape { .. }));
+    assert!(shape(c.sent(0, vec![])) && shape(c.sent(0, vec![0; dim + 1])));
+    assert!(shape(c.sent(1, rows(1))));
+    assert!(c.sent(0, rows(12)).is_ok());
+    assert!(shape(c.sent(0, rows(1))) && shape(c.sent(13, rows(1))));
+    let beyond = c.sent(12, rows(9));
+    assert!(matches!(
+        beyond,
+        Err(ModelError::Context {
+            asked: 21,
+            context: 20
+        })
+    ));
+    assert!(c.sent(12, rows(8)).is_ok());
+}
+
+#[test]
+fn whoever_signs_other_rows_is_named() {
+    let (m, subject) = &MODELS[0];
+    let mut engine = Engine::new(Level::detect(), 1);
+    let honest = say(m, &mut engine, 9, &[], &m.common, None);
+    for hop in [0, 1] {
+        let changes: [fn(&mut HopStatement); 4] = [
+            |s| s.input.0[0] ^= 1,
+            |s| s.output.0[0] ^= 1,
+            |s| s.trace.0[0] ^= 1,
+            |s| s.transcript.0[0] ^= 1,
+        ];
+        for (i, change) in changes.iter().enumerate() {
+            let mut said = honest.clone();
+            change(&mut said.signed[hop].statement);
+            let wrong = check(m, subject, &mut engine, said);
+            let named = matches!(wrong, Err(Wrong::Statement { hop: h, .. }) if h == hop);
+            assert!(named, "hop {hop}, change {i}: {wrong:?}");
+        }
+    }
+    let mut said = honest;
+    said.signed.truncate(1);
+    let wrong = check(m, subject, &mut engine, said);
+    assert!(matches!(wrong, Err(Wrong::Statement { hop: 1, .. })));
 }
