@@ -419,8 +419,8 @@ fn is_refereed(b: &Bundle) -> Result<bool, Violation> {
     let other = |(s, operator): (&Second, &String)| {
         s.hop.statement.node != b.client && s.operator != *operator
     };
-    let pairs = b.seconds.iter().zip(&b.inference.operators);
-    Ok(!b.seconds.is_empty() && pairs.map(other).all(|is_other| is_other))
+    let mut pairs = b.seconds.iter().zip(&b.inference.operators);
+    Ok(!b.seconds.is_empty() && pairs.all(other))
 }
 
 /// Checks that second sides, where there are any, signed the claims that the hops did.

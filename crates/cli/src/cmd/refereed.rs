@@ -10,7 +10,7 @@ use crate::net::setup::Prepared;
 /// Says what `refereed` means where it adds nothing.
 pub(crate) fn explain(context: &Context, prepared: &Prepared, assurance: Assurance) {
     if assurance == Assurance::Refereed && prepared.privacy() == Privacy::Hss {
-        context.out.note(
+        context.out.step(
             "hss needs no referee: every answer of a holder is checked before it is used, and a wrong one is \
              signed, which is the whole dispute",
         );

@@ -162,16 +162,28 @@ fn check(bytes: &[u8], context: &Context) -> Result<Verified, String> {
                 .to_owned()
         }
     };
+    let seconds = match bundle.seconds.is_empty() {
+        true => "",
+        false if verdict.level == Level::Refereed => {
+            "; for every range a node of a second operator (self-declared) signed the same trace"
+        }
+        false => {
+            "; the second side of its ranges is its own client or operator, which proves nothing to others"
+        }
+    };
     Ok(Verified {
         level: verdict.level.to_string(),
-        reason,
+        reason: reason + seconds,
         cells: verdict.cells,
         cells_total: verdict.cells_total,
     })
 }
 
 /// The model that the bundle speaks of, as its nodes served it, if this home has it and the key.
-pub(super) fn known_model(b: &Bundle, context: &Context) -> Result<Option<setup::Prepared>, String> {
+pub(super) fn known_model(
+    b: &Bundle,
+    context: &Context,
+) -> Result<Option<setup::Prepared>, String> {
     let text = |e: &dyn std::fmt::Display| e.to_string();
     let hop = b.hops.first().map(|h| h.statement.model);
     let holder = b.holders.signed.first().map(|h| h.statement.model);

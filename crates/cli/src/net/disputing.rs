@@ -24,10 +24,24 @@ use super::NetworkError;
 use super::answer::random;
 use super::fleet::Fleet;
 
-/// Longest wait for a node to compute its run again, in ms.
-const READY_MS_MAX: u64 = 120_000;
-/// Longest wait for one answer, in ms.
-const ANSWER_MS_MAX: u64 = 30_000;
+/// Longest waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Waits {
+    /// For a node to compute its run again, in ms.
+    pub ready_ms: u64,
+    /// For one answer, in ms.
+    pub answer_ms: u64,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            ready_ms: 120_000,
+            answer_ms: 30_000,
+        }
+    }
+}
+
 /// Answers that wait for the referee; who sends more waits.
 const INBOX_MAX: usize = 8;
 
@@ -104,6 +118,7 @@ pub async fn play(
     matter: Matter,
     tier: &Rows,
     mut players: [Player<'_>; 2],
+    waits: Waits,
 ) -> Result<Played, NetworkError> {
     let tier = match tier {
         Rows::Open => Tier::Open,
@@ -112,7 +127,7 @@ pub async fn play(
         },
     };
     let timing = Timing {
-        answer: ANSWER_MS_MAX,
+        answer: waits.answer_ms,
     };
     let court = Court::new(matter.clone(), tier, timing);
     let mut table = Table {
@@ -129,7 +144,7 @@ pub async fn play(
             table.refuse(side, &e);
         }
     }
-    table.ready(&mut inbox).await;
+    table.ready(&mut inbox, waits.ready_ms).await;
     let mut effect = match table.court.verdict() {
         Some(v) => Some(Effect::Verdict(*v)),
         None => table.court.start(table.now()),
@@ -198,10 +213,10 @@ impl Table {
     }
 
     /// Waits until both nodes have their runs at hand; who has not by then loses.
-    async fn ready(&mut self, inbox: &mut mpsc::Receiver<Heard>) {
+    async fn ready(&mut self, inbox: &mut mpsc::Receiver<Heard>, ms: u64) {
         let mut waiting: Vec<Side> = Side::ALL.into_iter().collect();
         waiting.retain(|s| self.senders[place(*s)].is_some());
-        let until = Duration::from_millis(READY_MS_MAX);
+        let until = Duration::from_millis(ms);
         while !waiting.is_empty() && self.court.verdict().is_none() {
             let left = until.saturating_sub(self.began.elapsed());
             match tokio::time::timeout(left, inbox.recv()).await {
@@ -295,3 +310,7 @@ pub fn write(transcript: &Transcript, to: &Path) -> Result<PathBuf, NetworkError
         .map_err(nesa_storage::Error::from)?;
     Ok(to.to_owned())
 }
+
+#[cfg(test)]
+#[path = "disputing_tests.rs"]
+mod tests;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cmd::network::{self, Network};
 use crate::cmd::verify;
-use crate::net::disputing::{self, Played, Player};
+use crate::net::disputing::{self, Played, Player, Waits};
 use crate::net::refereed::{cost_of, in_words, second_side};
 use crate::net::setup::{self, Prepared, Way};
 use crate::{Context, Failure};
@@ -103,7 +103,7 @@ async fn held(
         let matter = disputing::matter(fleet, &prepared.served, [h.clone(), own])?;
         let side = Box::new(Defence::new(&matter, Side::B, record, common));
         let players = [Player::Node(at), Player::Own(side, &mut blocks)];
-        let played = disputing::play(fleet, matter, tier, players).await?;
+        let played = disputing::play(fleet, matter, tier, players, Waits::default()).await?;
         let evidence = match played.is_transferable && played.verdict.lost[0] {
             true => {
                 let to = path.with_extension("nesadispute");
