@@ -2,13 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use ed25519_dalek::{Signer, SigningKey};
-use nesa_codec::{Decode, Digest, Encode};
+use nesa_codec::{Decode, Digest, Encode, merkle};
 use nesa_kernels::Level as Simd;
-use nesa_model::{Engine, Sampling};
+use nesa_model::spec::RESIDUAL_MAX;
+use nesa_model::testing::shapes;
+use nesa_model::{Engine, Sampling, Shape};
 use nesa_proof::share::HolderStatement;
 use nesa_proof::statement::signed_bytes;
 use nesa_proof::verify::{self, Level, Violation};
-use nesa_proof::{Bundle, Holding, Inference, SignedHolder, trace};
+use nesa_proof::{Bundle, Holding, HopStatement, Inference, LayerOpening, SignedHolder, trace};
 
 fn signer(seed: u8) -> impl Fn(&[u8]) -> [u8; 64] {
     let key = SigningKey::from_bytes(&[seed; 32]);
@@ -200,4 +202,102 @@ fn signatures_cover_every_byte() {
     bare.holders = Holding::default();
     let bare = bare.signed(&signer(50));
     assert_eq!(verify(&bare), Err(Violation::Ends("the scheme of shares")));
+}
+
+#[test]
+fn what_belongs_to_hops_is_no_part_of_a_receipt_of_shares() {
+    let hop = HopStatement {
+        node: key(1),
+        session: Digest([1; 32]),
+        model: Digest([7; 32]),
+        first: 0,
+        end: 6,
+        positions: 3,
+        input: Digest::default(),
+        output: Digest::default(),
+        trace: Digest::default(),
+        transcript: Digest::default(),
+        nonce_commitment: Digest::default(),
+        price: 0,
+    };
+    let opening = LayerOpening {
+        layer: 0,
+        positions: Vec::new(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        input_rows: Vec::new(),
+        output_rows: Vec::new(),
+        cached: Vec::new(),
+        rest: Vec::new(),
+        paths: [(); 3].map(|()| merkle::Path(Vec::new())),
+    };
+    let hops = Err(Violation::Ends("the list of hops"));
+    let signed = hop.signed(&signer(1));
+    assert_eq!(verify(&bundle(|b, _| b.hops.push(signed))), hops);
+    assert_eq!(verify(&bundle(|b, _| b.openings.push(opening))), hops);
+}
+
+#[test]
+fn rows_and_their_digests_are_those_of_the_tokens() {
+    let run = |change: fn(&mut Inference)| verify(&bundle(|b, _| change(&mut b.inference)));
+    let ends = |what| Err(Violation::Ends(what));
+    let (tokens, list) = (
+        ends("the number of tokens"),
+        ends("the list of output rows"),
+    );
+    let row = ends("a row that a token was sampled from");
+    assert_eq!(run(|i| i.prompt.clear()), tokens);
+    assert_eq!(run(|i| i.rows.truncate(1)), tokens);
+    assert_eq!(run(|i| i.rows.clear()), list);
+    assert_eq!(run(|i| i.output_rows.truncate(2)), list);
+    assert_eq!(run(|i| i.output_rows.push(Digest::default())), list);
+    assert_eq!(run(|i| i.output_rows[2] = Digest::default()), row);
+    // What stands before the sampled rows is the client's to give.
+    assert!(run(|i| i.output_rows[0] = Digest::default()).is_ok());
+    let beyond = |i: &mut Inference| {
+        i.rows[0][0] = RESIDUAL_MAX + 1;
+        i.output_rows.clear();
+    };
+    assert_eq!(run(beyond), row);
+    let longer = |i: &mut Inference| {
+        i.prompt.extend([5, 6]);
+        i.output_rows.insert(0, Digest::default());
+        i.output_rows.insert(0, Digest::default());
+    };
+    assert!(run(longer).is_ok());
+    let operators = verify(&bundle(|b, _| b.inference.operators.push("d".into())));
+    assert_eq!(operators, ends("the list of operators"));
+}
+
+#[test]
+fn schemes_are_those_that_exist() {
+    // As many points as there may be, of which any two suffice for one holder's failure.
+    assert!(verify(&bundle(|b, _| b.holders.points = 16)).is_ok());
+    let scheme = Err(Violation::Ends("the scheme of shares"));
+    assert_eq!(verify(&bundle(|b, _| b.holders.points = 1)), scheme);
+    let more = bundle(|b, h| {
+        b.holders.threshold = 2;
+        b.holders.points = 3;
+        h.iter_mut().for_each(|h| h.ranges = vec![(0, 6)]);
+    });
+    assert!(verify(&more).is_ok());
+    assert!(Holding::from_bytes(&Holding::default().to_bytes()).is_err());
+    // The verifier's own model has a block more than the holders hold.
+    let own = Shape {
+        layers: 7,
+        ..shapes().swap_remove(0)
+    };
+    let engine = &mut Engine::new(Simd::Scalar, 1);
+    let b = bundle(|_, _| ());
+    let few = Violation::Points {
+        layer: 6,
+        held: 0,
+        needed: 2,
+    };
+    assert_eq!(
+        verify::bundle(&b, Some(&own), &mut |_| None, engine),
+        Err(few)
+    );
+    let own = Shape { layers: 6, ..own };
+    assert!(verify::bundle(&b, Some(&own), &mut |_| None, engine).is_ok());
 }

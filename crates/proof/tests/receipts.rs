@@ -11,7 +11,7 @@ use nesa_model::engine::Span;
 use nesa_model::spec::{QK_MAX, RESIDUAL_MAX, V_MAX};
 use nesa_model::testing::{Model, model, shapes};
 use nesa_model::{Engine, Sampling, Shard};
-use nesa_proof::bundle::{BUNDLE_BYTES_MAX, HOPS_MAX};
+use nesa_proof::bundle::{BUNDLE_BYTES_MAX, HOPS_MAX, Second};
 use nesa_proof::statement::signed_bytes;
 use nesa_proof::verify::{self, Expected, Level, Verdict, Violation, within};
 use nesa_proof::{
@@ -186,6 +186,7 @@ impl Session {
             },
             hops: self.hops.clone(),
             holders: Holding::default(),
+            seconds: Vec::new(),
             nonce: nonce(),
             cells,
             openings: self.openings(cells),
@@ -438,6 +439,84 @@ fn rows_at_the_clients_end_are_those_of_the_last_hop() {
     };
     let beyond = Session::new(model(&shapes()[0], 3), Some(fault));
     assert_eq!(beyond.verify(&beyond.bundle(0)), row);
+}
+
+/// The statement of hop `hop`, made by the node of key `seed` of operator `operator`.
+fn second(s: &Session, hop: usize, seed: u8, operator: &str) -> Second {
+    let mut statement = s.hops[hop].statement.clone();
+    statement.node = key(seed);
+    statement.session = Digest([30 + seed; 32]);
+    Second {
+        hop: statement.signed(&|d| sign(seed, d)),
+        operator: operator.into(),
+    }
+}
+
+#[test]
+fn second_sides_of_other_operators_make_a_receipt_refereed() {
+    let s = llama();
+    let run = |cells: u64, change: &dyn Fn(&mut Bundle)| {
+        let mut b = s.bundle(cells);
+        b.seconds = vec![second(&s, 0, 11, "c"), second(&s, 1, 12, "d")];
+        change(&mut b);
+        s.verify(&resigned(b)).map(|v| (v.level, v.cells))
+    };
+    assert_eq!(run(0, &|_| ()), Ok((Level::Refereed, 0)));
+    // Cells say less than two sides that agree, and are checked all the same.
+    assert_eq!(run(5, &|_| ()), Ok((Level::Refereed, 5)));
+    assert_eq!(run(5, &|b| b.seconds.clear()), Ok((Level::Spot, 5)));
+    assert_eq!(run(0, &|b| b.seconds.clear()), Ok((Level::Receipt, 0)));
+    // The same operator, or the client itself, is no other side.
+    for hop in 0..2 {
+        let own = ["a", "b"][hop];
+        let same = run(0, &|b| b.seconds[hop].operator = own.into());
+        assert_eq!(same, Ok((Level::Receipt, 0)));
+        let client = run(0, &|b| b.seconds[hop] = second(&s, hop, CLIENT, "c"));
+        assert_eq!(client, Ok((Level::Receipt, 0)));
+    }
+    let wrong = |hop, what| Err(Violation::Second { hop, what });
+    let number = "there is none for every hop";
+    assert_eq!(run(0, &|b| b.seconds.truncate(1)), wrong(1, number));
+    assert_eq!(
+        run(0, &|b| b.seconds.push(b.seconds[0].clone())),
+        wrong(2, number)
+    );
+    for hop in 0..2 {
+        let signature = wrong(hop, "its signature does not match its statement");
+        assert_eq!(run(0, &|b| b.seconds[hop].hop.signature[9] ^= 1), signature);
+        assert_eq!(
+            run(0, &|b| b.seconds[hop].hop.statement.price += 1),
+            signature
+        );
+        let node = wrong(hop, "it is the hop's own node");
+        let own = 1 + hop as u8;
+        assert_eq!(
+            run(0, &|b| b.seconds[hop] = second(&s, hop, own, "c")),
+            node
+        );
+        let other = wrong(hop, "it states another trace");
+        assert_eq!(
+            run(0, &|b| b.seconds[hop] = second(&s, 1 - hop, 13, "c")),
+            other
+        );
+        let changes: [fn(&mut HopStatement); 7] = [
+            |s| s.model.0[0] ^= 1,
+            |s| s.first += 9,
+            |s| s.end += 9,
+            |s| s.positions += 1,
+            |s| s.input.0[0] ^= 1,
+            |s| s.output.0[0] ^= 1,
+            |s| s.trace.0[0] ^= 1,
+        ];
+        for change in changes {
+            let lie = |b: &mut Bundle| {
+                let mut statement = b.seconds[hop].hop.statement.clone();
+                change(&mut statement);
+                b.seconds[hop].hop = statement.signed(&|d| sign(11 + hop as u8, d));
+            };
+            assert_eq!(run(0, &lie), other);
+        }
+    }
 }
 
 #[test]
