@@ -29,10 +29,8 @@ const MODELS: [(&str, &str, bool, &str); 4] = [
 
 /// Runs `check decisions`.
 pub(crate) fn run(json: bool) -> Result<()> {
-    let work = root().join("target/decisions");
-    let data = work.join("data");
-    train(&install(&work)?, &work, &data)?;
-    let home = work.join("home");
+    let (_, data) = trained()?;
+    let home = root().join("target/decisions/home");
     let _ = fs::remove_dir_all(home.join("decisions"));
     let (mut rows, mut ok) = (Vec::new(), true);
     for set in SETS {
@@ -49,6 +47,15 @@ pub(crate) fn run(json: bool) -> Result<()> {
     }
     let value = json!({"models": rows, "points_max": POINTS_MAX});
     live::report(json, "decision models against their libraries", ok, &value)
+}
+
+/// Trains everything; the libraries' interpreter, and the folder of models and rows by data set.
+pub(crate) fn trained() -> Result<(PathBuf, PathBuf)> {
+    let work = root().join("target/decisions");
+    let data = work.join("data");
+    let python = install(&work)?;
+    train(&python, &work, &data)?;
+    Ok((python, data))
 }
 
 /// One model: its row of the table, and whether it is as required.

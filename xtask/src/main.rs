@@ -7,6 +7,8 @@
 //! cargo xtask bench engine [--json]    this engine and llama.cpp in turn, on one thread, in CPU time
 //! cargo xtask bench proof [--json]     what a succinct proof of MiniLM and SmolLM2 costs, at 128 positions
 //! cargo xtask bench checked [--json]   what checking every product costs, against an unchecked answer under `ee`
+//! cargo xtask bench decisions [--json] what proofs of decisions cost: four million parameters, and a thousand rows
+//! cargo xtask bench ezkl [--json]      proofs of decisions against EZKL, on the same perceptron and row
 //! cargo xtask bench ee [--json]        tokens per CPU-second under `ee` over `open`; sealing; rotation
 //! cargo xtask bench hops [--json]      three nodes against one process; 8 sessions against one
 //! cargo xtask bench hss [--json]       `hss` against `open`, over slow links, and against running the model at home
@@ -21,8 +23,10 @@
 //! ```
 
 mod bench_checked;
+mod bench_decisions;
 mod bench_ee;
 mod bench_engine;
+mod bench_ezkl;
 mod bench_hops;
 mod bench_hss;
 mod bench_mpc;
@@ -59,6 +63,8 @@ fn main() -> Result<()> {
         ["bench", "engine", options @ ..] => bench_engine::run(options),
         ["bench", "proof", options @ ..] => bench_proof::run(options.contains(&"--json")),
         ["bench", "checked", options @ ..] => bench_checked::run(options.contains(&"--json")),
+        ["bench", "decisions", options @ ..] => bench_decisions::run(options.contains(&"--json")),
+        ["bench", "ezkl", options @ ..] => bench_ezkl::run(options),
         ["bench", "ee", options @ ..] => bench_ee::run(options.contains(&"--json")),
         ["bench", "hops", options @ ..] => bench_hops::run(options.contains(&"--json")),
         ["bench", "hss", options @ ..] => bench_hss::run(options),
@@ -71,7 +77,7 @@ fn main() -> Result<()> {
         ["mutants", options @ ..] => mutants::run(options),
         ["demo"] => demo::run(),
         _ => bail!(
-            "usage: cargo xtask test | tidy | fuzz N | demo | leakage | mutants | bench engine|checked|ee|hops|hss|mpc|proof | check big|decisions|hosts|hss"
+            "usage: cargo xtask test | tidy | fuzz N | demo | leakage | mutants | bench engine|checked|decisions|ee|ezkl|hops|hss|mpc|proof | check big|decisions|hosts|hss"
         ),
     }
 }
