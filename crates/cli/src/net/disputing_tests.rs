@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use nesa_codec::Digest;
+use nesa_codec::{Decode, Digest};
 use nesa_kernels::Level;
 use nesa_model::Engine;
 use nesa_model::testing::{Model, Noise, model, shapes};
 use nesa_net::quic::Quic;
 use nesa_net::{Address, Identity, Namespace, Transport};
 use nesa_proof::HopStatement;
-use nesa_proof::dispute::{Parts, Reason, Record, SignedMove};
+use nesa_proof::dispute::{Body, Move, Parts, Reason, Record, SignedMove};
 use nesa_proof::statement::SIGN_NAMESPACE;
 
 use super::*;
@@ -161,7 +161,9 @@ async fn liar(quic: Quic, who: Identity, world: Arc<World>, manner: Manner) {
             }
             Manner::Equivocates => {
                 let mut other = answer.clone();
-                other.bytes = vec![1];
+                let mut said = Move::from_bytes(&other.bytes).unwrap();
+                said.body = Body::Nodes(vec![Digest([8; 32])]);
+                other.bytes = said.to_bytes();
                 let digest = SignedMove::digest(&matter.name(), &ask, &other.bytes);
                 other.signature = sign(&who)(&digest.0);
                 say.extend([answer, other]);

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use nesa_client::{Compared, Request, compare};
+use nesa_client::{Assurance, ClientError, Compared, Evidence, Request, compare};
 use nesa_codec::{Decode, Digest, Encode};
 use nesa_e2e::liars::shape;
 use nesa_e2e::{Error, Model, Network, NodeConfig, Served, Talk};
 use nesa_model::{Block, Sampling};
 use nesa_pipeline::dispute::{Message, admit};
 use nesa_pipeline::{Fault, RefusalCode};
-use nesa_proof::SignedHop;
 use nesa_proof::dispute::referee::Effect;
 use nesa_proof::dispute::{
     Court, Defence, Matter, Reason, Side, SignedMove, Tier, Timing, Transcript, Verdict,
     verify_transcript,
 };
+use nesa_proof::verify::{self, Level};
+use nesa_proof::{Bundle, Second, SignedHop, Violation};
 
 use crate::common::{engine, key};
 
@@ -39,7 +40,7 @@ impl Routes {
         let mut a = Network::new(&served, HOPS, &config(liar), seed).unwrap();
         let mut b = Network::new(&served, HOPS, &config(None), seed ^ 0xb).unwrap();
         b.share_client(&a);
-        let mut ask = |network: &mut Network, first: u32| {
+        let ask = |network: &mut Network, first: u32| {
             let request = Request {
                 prompt: (first..first + 11).collect(),
                 sampling: Sampling::default(),
@@ -163,7 +164,7 @@ fn every_lie_of_one_of_two_replicas_is_bisected_and_named() {
     let mut settled = Vec::new();
     for (n, fault) in Fault::ALL.into_iter().enumerate() {
         for hop in 0..HOPS {
-            let served = model((n + hop) % 2 == 0, n as u64);
+            let served = model((n + hop).is_multiple_of(2), n as u64);
             let mut routes = Routes::new(served, Some((hop, fault)), 5 + hop as u64);
             assert_eq!(routes.compared(), Compared::Differ { hop }, "{fault:?}");
             let (verdict, transcript) = routes.play(hop);
@@ -262,4 +263,71 @@ fn statements_that_do_not_belong_together_need_no_dispute() {
         with(&|h| h.statement.trace.0[0] ^= 1),
         Compared::Differ { hop: 1 }
     );
+}
+
+/// The receipt of the first route with second sides, changed by `change` before the client signs.
+fn receipt(routes: &Routes, change: &dyn Fn(&mut Vec<Second>)) -> Result<Bundle, ClientError> {
+    let (talk, other) = (&routes.talks[0], &routes.talks[1]);
+    let (hops, rows) = (talk.statements(), talk.output_rows.clone());
+    let level = Assurance::Receipt;
+    let mut evidence = Evidence::new(&talk.ask, &talk.route, level, hops, rows)?;
+    let second = |hop| Second {
+        hop,
+        operator: "another".into(),
+    };
+    let mut seconds: Vec<Second> = other.statements().into_iter().map(second).collect();
+    change(&mut seconds);
+    evidence.refereed(seconds)?;
+    let verdict = evidence.verify(&mut |_| None, &mut engine())?;
+    assert_eq!(verdict.level, Level::Refereed);
+    let sign = |digest: &[u8]| routes.networks[0].sign_as_client(digest);
+    Ok(evidence.bundle(routes.networks[0].client_key(), &sign))
+}
+
+#[test]
+fn a_receipt_with_both_signatures_is_refereed_for_whoever_reads_it() {
+    let routes = Routes::new(model(true, 7), None, 4);
+    let level = |b: &Bundle| {
+        let read = Bundle::from_bytes(&b.to_bytes()).unwrap();
+        assert_eq!(&read, b);
+        verify::bundle(&read, None, &mut |_| None, &mut engine()).map(|v| v.level)
+    };
+    let whole = receipt(&routes, &|_| ()).unwrap();
+    assert_eq!(level(&whole), Ok(Level::Refereed));
+    // The hop's own operator, or the client itself, is no second side to others.
+    let own = receipt(&routes, &|s| s[1].operator = "operator-1".into()).unwrap();
+    assert_eq!(level(&own), Ok(Level::Receipt));
+    let by_client = |s: &mut Vec<Second>| {
+        let statement = &mut s[2].hop.statement;
+        statement.node = routes.networks[0].client_key();
+        s[2].hop.signature = routes.networks[0].sign_as_client(&statement.digest().0);
+    };
+    assert_eq!(
+        level(&receipt(&routes, &by_client).unwrap()),
+        Ok(Level::Receipt)
+    );
+    // Other traces, broken signatures, the hop itself, or a missing one: refused.
+    let other_trace = |s: &mut Vec<Second>| {
+        s[0].hop.statement.trace.0[0] ^= 1;
+        s[0].hop = routes.networks[1].sign_as(0, &s[0].hop);
+    };
+    let changes: [&dyn Fn(&mut Vec<Second>); 4] = [
+        &other_trace,
+        &|s| s[1].hop.signature[0] ^= 1,
+        &|s| s[1].hop = routes.talks[0].statements()[1].clone(),
+        &|s| drop(s.pop()),
+    ];
+    for (change, hop) in changes.into_iter().zip([0, 1, 1, 2]) {
+        let refused = receipt(&routes, change);
+        let is_named = matches!(
+            refused,
+            Err(ClientError::Violation(Violation::Second { hop: at, .. })) if at == hop
+        );
+        assert!(is_named, "{refused:?}");
+        let mut forged = whole.clone();
+        change(&mut forged.seconds);
+        let forged = routes.networks[0].sign_bundle(forged);
+        let refused = verify::bundle(&forged, None, &mut |_| None, &mut engine());
+        assert!(matches!(refused, Err(Violation::Second { hop: at, .. }) if at == hop));
+    }
 }
