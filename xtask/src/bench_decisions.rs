@@ -1,8 +1,8 @@
-//! What proofs of decisions cost: a perceptron of four million parameters, and German Credit, one row and a
-//! thousand, proved by `nesa decide --prove` and read by `nesa verify`.
+//! What proofs of decisions cost: a perceptron of four million parameters, and perceptrons and trees on German Credit and
+//! breast-cancer data, one row and a thousand, proved by `nesa decide --prove` and read by `nesa verify`.
 //!
 //! Seconds of the prover include running the model; those of the verifier the hash of the model and the fold of its
-//! weights. Every figure is the best of the rounds, and all are told.
+//! weights; `decide_seconds` are those of deciding the rows again. Every figure is the best of the rounds, and all are told.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,10 +21,12 @@ const ROUNDS: usize = 3;
 const LARGE: [&str; 5] = ["1024", "1024", "1024", "1024", "1024"];
 /// Most seconds of the verifier.
 const VERIFY_MAX: f64 = 0.02;
-/// Files of German Credit, by kind of model, with their configuration.
-const GERMAN: [(&str, &str, &str); 2] = [
-    ("german-mlp", "mlp.onnx", "onnx.json"),
-    ("german-xgboost", "xgboost.json", ""),
+/// Data sets, and the models of each: kind, file, configuration.
+const SETS: [&str; 2] = ["german", "breast"];
+const MODELS: [(&str, &str, &str); 3] = [
+    ("mlp", "mlp.onnx", "onnx.json"),
+    ("xgboost", "xgboost.json", ""),
+    ("lightgbm", "lightgbm.txt", ""),
 ];
 
 /// Runs `bench decisions`.
@@ -36,12 +38,15 @@ pub(crate) fn run(json: bool) -> Result<()> {
     let large = make(&python, &work.join("large"), &LARGE)?;
     import(&home, "mlp-4m", &large, "mlp.onnx", "config.json")?;
     let mut all = vec![statement(&home, "mlp-4m", &large.join("row.csv"), 0.5)?];
-    let german = data.join("german");
-    let rows = thousand(&german, &work)?;
-    for (name, file, config) in GERMAN {
-        import(&home, name, &german, file, config)?;
-        all.push(statement(&home, name, &rows[0], 1.0)?);
-        all.push(statement(&home, name, &rows[1], 10.0)?);
+    for set in SETS {
+        let folder = data.join(set);
+        let rows = thousand(&folder, &work)?;
+        for (kind, file, config) in MODELS {
+            let name = format!("{set}-{kind}");
+            import(&home, &name, &folder, file, config)?;
+            all.push(statement(&home, &name, &rows[0], 1.0)?);
+            all.push(statement(&home, &name, &rows[1], 10.0)?);
+        }
     }
     let ok = all.iter().all(|s| s["within_bounds"] == true);
     let value = json!({"statements": all, "verify_seconds_max": VERIFY_MAX, "machine": machine()});
@@ -74,16 +79,21 @@ pub(crate) fn import(
     live::nesa(home, &args)
 }
 
-/// All rows of German Credit: the first one, and a thousand.
-fn thousand(german: &Path, work: &Path) -> Result<[PathBuf; 2]> {
-    let read = |name: &str| fs::read_to_string(german.join(name));
+/// Rows of a data set: the first one, and a thousand, from the start again where there are fewer.
+fn thousand(folder: &Path, work: &Path) -> Result<[PathBuf; 2]> {
+    let read = |name: &str| fs::read_to_string(folder.join(name));
     let (train, test) = (read("train.csv")?, read("test.csv")?);
-    let mut lines: Vec<&str> = test.lines().collect();
-    lines.extend(train.lines().skip(1));
-    ensure!(lines.len() == 1_001, "{} rows", lines.len() - 1);
+    let header = test.lines().next().context("no header")?;
+    let all: Vec<&str> = (test.lines().skip(1))
+        .chain(train.lines().skip(1))
+        .collect();
+    ensure!(!all.is_empty(), "no rows");
     let paths = [work.join("one.csv"), work.join("thousand.csv")];
-    fs::write(&paths[0], lines[..2].join("\n"))?;
-    fs::write(&paths[1], lines.join("\n"))?;
+    for (path, n) in paths.iter().zip([1, 1_000]) {
+        let rows = all.iter().copied().cycle().take(n);
+        let lines: Vec<&str> = std::iter::once(header).chain(rows).collect();
+        fs::write(path, lines.join("\n"))?;
+    }
     Ok(paths)
 }
 
@@ -116,6 +126,7 @@ pub(crate) fn statement(home: &Path, model: &str, rows: &Path, seconds_max: f64)
         "seconds_max": seconds_max,
         "verify_seconds": round(best(&verify)),
         "verify_seconds_all": verify.iter().map(|s| round(*s)).collect::<Vec<_>>(),
+        "decide_seconds": last["decide_seconds"],
         "bytes": last["bytes"],
         "peak_bytes": last["peak_bytes"],
         "within_bounds": within,
