@@ -1,6 +1,6 @@
 //! What the tasks of one node share.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ pub(crate) struct Core<M: Machine> {
     pub(crate) pool: Mutex<Pool>,
     /// At most one per validator.
     pub(crate) evidence: Mutex<BTreeMap<[u8; 32], Evidence>>,
-    pub(crate) snapshots: Mutex<VecDeque<Snapshot<M>>>,
+    pub(crate) snapshots: Mutex<Vec<Snapshot<M>>>,
     /// Rings when a transaction arrives.
     pub(crate) bell: Notify,
     /// The height of the last final block.
@@ -105,7 +105,7 @@ impl<M: Machine> Core<M> {
             states: Mutex::new(States::new(last)),
             pool: Mutex::new(Pool::new(limits.pool)),
             evidence: Mutex::new(evidence),
-            snapshots: Mutex::new(VecDeque::new()),
+            snapshots: Mutex::new(Vec::new()),
             bell: Notify::new(),
             halted: Mutex::new(None),
         }))

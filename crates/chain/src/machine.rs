@@ -11,6 +11,9 @@ pub const SENDER_MAX: usize = 32;
 /// What a state lost or gained: keys with their new values, or without one where it is gone.
 pub type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
+/// A state's keys with values, ascending.
+pub type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Where a block stands. All validators see the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -123,9 +126,5 @@ pub trait Machine: Clone + Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Unless it is the one that `header` commits to.
-    fn restore(
-        &self,
-        header: &[u8],
-        entries: Vec<(Vec<u8>, Vec<u8>)>,
-    ) -> Result<Self::State, Self::Refusal>;
+    fn restore(&self, header: &[u8], entries: Entries) -> Result<Self::State, Self::Refusal>;
 }

@@ -12,6 +12,7 @@ struct Platter {
     /// Since the last synchronization.
     writes: Vec<(u64, Vec<u8>)>,
     boots: u64,
+    before: Vec<u8>,
 }
 
 /// The disk; survives its machine.
@@ -56,12 +57,21 @@ impl Disk {
         p.boots += 1;
     }
 
-    /// Flips bits.
+    /// Flips a bit of the platter; [`Disk::restore`] undoes it and all that was written since.
     pub(crate) fn damage(&self, at: usize) {
         let mut p = self.0.lock().unwrap();
-        let at = at % p.durable.len();
+        p.before = p.durable.clone();
         p.durable[at] ^= 0x40;
         p.cached = p.durable.clone();
+    }
+
+    /// See [`Disk::damage`].
+    pub(crate) fn restore(&self) {
+        let mut p = self.0.lock().unwrap();
+        p.durable = p.before.clone();
+        p.cached = p.durable.clone();
+        p.writes.clear();
+        p.boots += 1;
     }
 
     /// Bytes on the platter.

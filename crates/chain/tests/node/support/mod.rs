@@ -211,8 +211,9 @@ impl Cluster {
         self.places[i].disk.crash(kept);
     }
 
-    pub(crate) fn disk(&self, i: usize) -> Disk {
-        self.places[i].disk.clone()
+    /// Gives a node a disk.
+    pub(crate) fn put_disk(&mut self, i: usize, disk: Disk) {
+        self.places[i].disk = disk;
     }
 
     /// Gives a node an empty disk.

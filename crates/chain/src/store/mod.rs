@@ -4,15 +4,19 @@
 //! start all entries are read and the machine checks them against the header, so that a damaged
 //! file ends in an error and never in another state.
 
+mod kept;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use nesa_codec::{Decode, DecodeError, Digest, Encode, Reader, Writer};
-use nesa_finality::{Certificate, DESCENDANTS_MAX, Envelope, Evidence, Finalized, ValidatorSet};
+use nesa_codec::{Decode as _, Digest, Encode as _};
+use nesa_finality::{Certificate, Envelope};
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 
+use kept::Kept;
+
 use crate::block::Block;
-use crate::machine::{Changes, Committed, Machine};
+use crate::machine::{Changes, Committed, Entries, Machine};
 use crate::states::Executed;
 
 const STATE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("state");
@@ -55,37 +59,6 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
     }
 }
 
-/// A block's words on disk.
-#[derive(Debug, Clone)]
-struct Kept {
-    envelope: Envelope,
-    certificate: Option<Certificate>,
-}
-
-impl Encode for Kept {
-    fn encode(&self, w: &mut Writer) {
-        self.envelope.encode(w);
-        w.u8(u8::from(self.certificate.is_some()));
-        if let Some(certificate) = &self.certificate {
-            certificate.encode(w);
-        }
-    }
-}
-
-impl Decode for Kept {
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let envelope = Envelope::decode(r)?;
-        let certificate = match r.bool()? {
-            true => Some(Certificate::decode(r)?),
-            false => None,
-        };
-        Ok(Self {
-            envelope,
-            certificate,
-        })
-    }
-}
-
 /// What a node starts from.
 #[derive(Debug)]
 pub(crate) struct Loaded<M: Machine> {
@@ -101,6 +74,10 @@ pub struct Store {
     database: Database,
 }
 
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "errors arrive by value from map_err"
+)]
 fn damaged(what: impl ToString) -> StoreError {
     StoreError::Damaged(what.to_string())
 }
@@ -122,10 +99,19 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn on(disk: impl StorageBackend) -> Result<Self, StoreError> {
-        let database = Builder::new()
-            .set_cache_size(CACHE)
-            .create_with_backend(disk)?;
-        Ok(Self { database })
+        guarded(|| {
+            let mut builder = Builder::new();
+            let database = builder.set_cache_size(CACHE).create_with_backend(disk)?;
+            Ok(Self { database })
+        })
+    }
+
+    /// Reads and checks everything that a node starts from, and returns its height.
+    ///
+    /// # Errors
+    /// [`StoreError`] where a node would not start.
+    pub fn check<M: Machine>(&self, machine: &M) -> Result<u64, StoreError> {
+        Ok(self.load(machine)?.last.envelope.height)
     }
 
     /// Reads the last final state and checks it; writes the genesis into an empty database.
@@ -159,8 +145,12 @@ impl Store {
             let found = Digest::from_bytes(&found).map_err(damaged)?;
             return Err(StoreError::OtherChain { found, expected });
         }
-        let envelope = self.meta(LAST)?.ok_or_else(|| damaged("no last block"))?;
-        let envelope = Envelope::from_bytes(&envelope).map_err(damaged)?;
+        let last = self.meta(LAST)?.ok_or_else(|| damaged("no last block"))?;
+        let (digest, envelope) = last.split_at_checked(32).unwrap_or_default();
+        let envelope = Envelope::from_bytes(envelope).map_err(damaged)?;
+        if envelope.digest().0 != digest {
+            return Err(damaged("the last block is not what was written"));
+        }
         let state = machine
             .restore(&envelope.header, self.entries()?)
             .map_err(damaged)?;
@@ -185,7 +175,7 @@ impl Store {
         Ok(table.get(name)?.map(|v| v.value().to_vec()))
     }
 
-    fn entries(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn entries(&self) -> Result<Entries, StoreError> {
         let read = self.database.begin_read()?;
         let table = read.open_table(STATE)?;
         let mut out = Vec::new();
@@ -229,85 +219,6 @@ impl Store {
         write.commit()?;
         Ok(())
     }
-
-    fn kept(&self, height: u64) -> Result<Option<Kept>, StoreError> {
-        let read = self.database.begin_read()?;
-        let table = read.open_table(BLOCKS)?;
-        let Some(bytes) = table.get(height)? else {
-            return Ok(None);
-        };
-        Ok(Some(Kept::from_bytes(bytes.value()).map_err(damaged)?))
-    }
-
-    /// Keeps evidence across restarts; the first against a validator stays.
-    pub(crate) fn accuse(&self, evidence: &Evidence) -> Result<(), StoreError> {
-        let write = self.database.begin_write()?;
-        {
-            let mut table = write.open_table(EVIDENCE)?;
-            if table.get(evidence.validator)?.is_none() {
-                table.insert(evidence.validator, evidence.to_bytes().as_slice())?;
-            }
-        }
-        write.commit()?;
-        Ok(())
-    }
-
-    /// All evidence that was kept.
-    pub(crate) fn evidence(&self) -> Result<Vec<Evidence>, StoreError> {
-        let read = self.database.begin_read()?;
-        let table = match read.open_table(EVIDENCE) {
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-            table => table?,
-        };
-        let mut out = Vec::new();
-        for entry in table.iter()? {
-            let (_, bytes) = entry?;
-            out.push(Evidence::from_bytes(bytes.value()).map_err(damaged)?);
-        }
-        Ok(out)
-    }
-
-    /// The envelope of a final block, if this node has seen it become final.
-    ///
-    /// # Errors
-    /// [`StoreError`] where the database cannot be read.
-    pub fn envelope(&self, height: u64) -> Result<Option<Envelope>, StoreError> {
-        Ok(self.kept(height)?.map(|k| k.envelope))
-    }
-
-    /// The proof that the block at `height` is final: with its own certificate or the next one's
-    /// within [`DESCENDANTS_MAX`] blocks.
-    ///
-    /// # Errors
-    /// [`StoreError`] where the database cannot be read.
-    pub fn finalized(
-        &self,
-        height: u64,
-        validators: &ValidatorSet,
-    ) -> Result<Option<Finalized>, StoreError> {
-        let Some(mut kept) = self.kept(height)? else {
-            return Ok(None);
-        };
-        let envelope = kept.envelope.clone();
-        let mut descendants = Vec::new();
-        loop {
-            if let Some(certificate) = kept.certificate {
-                let validators = validators.clone();
-                return Ok(Some(Finalized {
-                    envelope,
-                    descendants,
-                    certificate,
-                    validators,
-                }));
-            }
-            let next = self.kept(kept.envelope.height.saturating_add(1))?;
-            let (Some(next), true) = (next, descendants.len() < DESCENDANTS_MAX) else {
-                return Ok(None);
-            };
-            descendants.push(next.envelope.clone());
-            kept = next;
-        }
-    }
 }
 
 fn write_block(
@@ -330,7 +241,8 @@ fn write_block(
     let mut blocks = write.open_table(BLOCKS)?;
     blocks.insert(envelope.height, kept.to_bytes().as_slice())?;
     let mut meta = write.open_table(META)?;
-    meta.insert(LAST, envelope.to_bytes().as_slice())?;
+    let last = [&envelope.digest().0, envelope.to_bytes().as_slice()].concat();
+    meta.insert(LAST, last.as_slice())?;
     Ok(())
 }
 
