@@ -215,7 +215,7 @@ fn what_padding_holds_influences_nothing_and_stays_in_its_tables() {
         set(&mut q, id, 0, 3, v);
     }
     assert_eq!(w.judge(q), Ok(()));
-    let mut q = p.clone();
+    let mut q = p;
     let v = get(&q, output, 0, 3);
     set(&mut q, output, 0, 3, v + 1);
     assert_eq!(w.judge(q), Err(Lookup));

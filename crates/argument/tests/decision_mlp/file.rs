@@ -77,7 +77,7 @@ fn both_kinds_of_models_have_files() {
     let (perceptron, other) = made();
     assert_eq!(read.verify(&perceptron), Err(Rejection::Model));
     let mut crossed = other;
-    crossed.body = read.body.clone();
+    crossed.body = read.body;
     let kind = Rejection::Statement("kind of model");
     assert_eq!(crossed.verify(&perceptron), Err(kind));
     for kind in [1, 2, 255] {

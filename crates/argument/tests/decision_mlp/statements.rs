@@ -42,7 +42,7 @@ fn lies(w: &World) -> Vec<(&'static str, Mlp)> {
             "int4 for int8",
             rebuilt(m, |_, l| {
                 l.iter_mut()
-                    .for_each(|l| l.linear.weight.iter_mut().for_each(|v| *v = *v / 16 * 16))
+                    .for_each(|l| l.linear.weight.iter_mut().for_each(|v| *v = *v / 16 * 16));
             }),
         ),
         (
@@ -185,7 +185,7 @@ fn constants_that_could_wrap_have_no_circuit() {
     });
     refused("weights", &|l| l.linear.weight[0] = -128);
     refused("biases", &|l| {
-        l.linear.bias[1] = (1 << 62) - 3 * 127 * 32_767
+        l.linear.bias[1] = (1 << 62) - 3 * 127 * 32_767;
     });
 }
 
@@ -215,13 +215,13 @@ fn every_message_changed_by_one_is_refused() {
         for (l, level) in tree.levels.iter().enumerate() {
             for k in 0..4 {
                 let bad = changed(&w, &p, |p| {
-                    p.messages.trees[i].levels[l].children[k] += E::ONE
+                    p.messages.trees[i].levels[l].children[k] += E::ONE;
                 });
                 assert_eq!(bad, Err(Tree(i)), "a child");
             }
             for r in 0..level.rounds.len() {
                 let bad = changed(&w, &p, |p| {
-                    p.messages.trees[i].levels[l].rounds[r][1] += E::ONE
+                    p.messages.trees[i].levels[l].rounds[r][1] += E::ONE;
                 });
                 assert_eq!(bad, Err(Tree(i)), "a round");
             }
@@ -256,7 +256,7 @@ fn every_message_changed_by_one_is_refused() {
     let other = World::of(w.mlp.clone(), other.rows);
     let theirs = prove(&other.statement()).expect("honest");
     let bad = changed(&w, &p, |p| {
-        p.messages.opening = theirs.messages.opening.clone()
+        p.messages.opening = theirs.messages.opening.clone();
     });
     assert!(matches!(bad, Err(Opening(_))), "{bad:?}");
     let bad = changed(&w, &p, |p| p.messages = theirs.messages.clone());

@@ -100,7 +100,7 @@ fn one_value(w: &World, act: Act) {
         .chain([sum / 3 - kept, sum / 3 - kept + 1])
         .collect();
     let mut accepted = Vec::new();
-    let mut outputs = near.clone();
+    let mut outputs = near;
     outputs.sort_unstable();
     outputs.dedup();
     let mut cuts = excesses;
