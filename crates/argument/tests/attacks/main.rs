@@ -8,9 +8,9 @@
 mod bytes;
 mod cells;
 mod messages;
-mod models;
+mod named;
+mod registry;
 mod security;
-mod statements;
 mod unique;
 mod world;
 mod wraps;

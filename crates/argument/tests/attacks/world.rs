@@ -1,9 +1,11 @@
 //! Tiny random models, their honest witnesses, and what changes one committed value.
 
-use nesa_argument::field::{F, from_i64, to_i64};
+use std::sync::{Arc, OnceLock};
+
+use nesa_argument::field::{from_i64, to_i64};
 use nesa_argument::layout::TensorId;
-use nesa_argument::transformer::check::{Witness, forge, witness};
-use nesa_argument::transformer::{Rejection, Statement, verify};
+use nesa_argument::transformer::check::{Witness, witness};
+use nesa_argument::transformer::{RangeProof, Statement, prove};
 use nesa_codec::Digest;
 use nesa_model::block::{Block, Ffn};
 use nesa_model::cache::KvCache;
@@ -24,6 +26,8 @@ pub(crate) struct World {
     pub layers: std::ops::Range<u32>,
     pub x: Vec<i32>,
     pub y: Vec<i32>,
+    /// The proof of the world as it was made.
+    proof: Arc<OnceLock<RangeProof>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +100,7 @@ impl World {
             y: Vec::new(),
             roots: Vec::new(),
             x,
+            proof: Arc::default(),
         };
         w.run();
         w
@@ -144,19 +149,14 @@ impl World {
         witness(&self.statement()).expect("an honest witness")
     }
 
-    /// The verifier's answer to a forged witness.
-    pub(crate) fn judge(&self, w: Witness) -> Result<(), Rejection> {
-        self.judge_counted(w, |_| ())
+    /// A proof of the world as it is.
+    pub(crate) fn prove(&self) -> RangeProof {
+        prove(&self.statement(), &mut |_| true).expect("an honest run")
     }
 
-    pub(crate) fn judge_counted(
-        &self,
-        w: Witness,
-        counted: impl FnOnce(&mut [F]),
-    ) -> Result<(), Rejection> {
-        let s = self.statement();
-        let proof = forge(&s, w, counted).map_err(Rejection::Unsupported)?;
-        verify(&s, &proof)
+    /// The proof of the world as it was made, once and for all.
+    pub(crate) fn proved(&self) -> &RangeProof {
+        self.proof.get_or_init(|| self.prove())
     }
 }
 

@@ -20,17 +20,29 @@ pub(super) struct Changes<'a> {
     /// What the hops say that they did, and the list of output rows.
     pub statements: Option<Statements<'a>>,
     /// What they open.
-    pub openings: Option<&'a dyn Fn(&World, &mut Vec<LayerOpening>)>,
+    pub openings: Option<Openings<'a>>,
     /// The sums of each flight, by hop.
-    pub sums: Option<&'a dyn Fn(&World, usize, &mut Vec<Vec<Sums>>)>,
+    pub sums: Option<FlightSums<'a>>,
     /// What the client signs as a receipt.
-    pub bundle: Option<&'a dyn Fn(&World, &mut Bundle)>,
+    pub bundle: Option<Receipt<'a>>,
     /// The receipt's bytes, after the client signed them.
-    pub bytes: Option<&'a dyn Fn(&mut Vec<u8>)>,
+    pub bytes: Option<Bytes<'a>>,
 }
 
 /// A change of statements and of the digests of the rows that went out.
 type Statements<'a> = &'a dyn Fn(&World, &mut Vec<SignedHop>, &mut Vec<Digest>);
+
+/// A change of opened cells.
+type Openings<'a> = &'a dyn Fn(&World, &mut Vec<LayerOpening>);
+
+/// A change of the sums of a flight, by hop.
+type FlightSums<'a> = &'a dyn Fn(&World, usize, &mut Vec<Vec<Sums>>);
+
+/// A change of a receipt.
+type Receipt<'a> = &'a dyn Fn(&World, &mut Bundle);
+
+/// A change of a receipt's bytes.
+type Bytes<'a> = &'a dyn Fn(&mut Vec<u8>);
 
 /// A refusal by its variant, who is at fault, and what differs; places are left out.
 pub(super) fn name(v: &Violation) -> String {

@@ -97,6 +97,25 @@ impl Lie {
     }
 }
 
+/// Nothing is changed: every level accepts.
+pub(super) fn control() -> Attack {
+    let lie = Lie {
+        expected: [Expected::NotClaimed; 5],
+        ..end("nothing changed", "", |_| (), |_| (), ["", ""])
+    };
+    attack(super::CONTROL, lie)
+}
+
+fn attack(group: &'static str, lie: Lie) -> Attack {
+    Attack {
+        group,
+        name: lie.name.to_owned(),
+        source: lie.source,
+        expected: lie.expected,
+        tell: Box::new(move |w, level| lie.tell(w, level)),
+    }
+}
+
 /// All of them.
 pub(super) fn attacks() -> Vec<Attack> {
     let groups = [
@@ -106,13 +125,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         ("client", client::LIES),
     ];
     let of = |(group, lies): (&'static str, &'static [Lie])| {
-        lies.iter().map(move |lie| Attack {
-            group,
-            name: lie.name.to_owned(),
-            source: lie.source,
-            expected: lie.expected,
-            tell: Box::new(|w, level| lie.tell(w, level)),
-        })
+        lies.iter().map(move |&lie| attack(group, lie))
     };
     groups.into_iter().flat_map(of).collect()
 }

@@ -16,6 +16,7 @@ mod lies;
 mod openings;
 mod proofs;
 mod receipts;
+pub mod report;
 mod session;
 mod statements;
 mod sums;
@@ -100,6 +101,12 @@ pub struct Cell {
 }
 
 impl Cell {
+    /// Why the attack was refused, where it was.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&str> {
+        self.judged.as_ref()?.refusal.as_deref()
+    }
+
     /// Whether what came is what must come.
     #[must_use]
     pub fn holds(&self) -> bool {
@@ -132,13 +139,15 @@ impl Row {
         self.cells.iter().all(Cell::holds)
     }
 
-    /// Whether no level refuses it, although one is applicable.
+    /// Whether no level refuses it. The control is no attack.
     #[must_use]
-    pub fn is_a_hole(&self) -> bool {
-        let refused = |c: &Cell| c.judged.as_ref().is_some_and(|j| j.refusal.is_some());
-        !self.cells.iter().any(refused)
+    pub fn is_undetected(&self) -> bool {
+        self.group != CONTROL && self.cells.iter().all(|c| c.refusal().is_none())
     }
 }
+
+/// The group of the one row in which nothing is changed.
+const CONTROL: &str = "control";
 
 /// Tells the attack to the verifier of a level.
 type Tell = Box<dyn Fn(&World, Level) -> crate::Result<Judged>>;
@@ -163,36 +172,43 @@ impl std::fmt::Debug for Attack {
 }
 
 impl Attack {
-    /// Runs the attack at every level where it exists.
+    /// Tells the attack to one level, if it exists there.
     ///
     /// # Errors
     /// [`crate::Error`] where the honest part of the run breaks off.
+    pub fn tell(&self, world: &World, level: Level) -> crate::Result<Cell> {
+        let expected = self.expected[level as usize];
+        let judged = match expected {
+            Expected::NotApplicable(_) => None,
+            _ => Some((self.tell)(world, level)?),
+        };
+        Ok(Cell {
+            level,
+            expected,
+            judged,
+        })
+    }
+
+    /// Tells the attack to every level.
+    ///
+    /// # Errors
+    /// As [`Attack::tell`].
     pub fn run(&self, world: &World) -> crate::Result<Row> {
-        let mut cells = Vec::new();
-        for (level, expected) in Level::ALL.into_iter().zip(self.expected) {
-            let judged = match expected {
-                Expected::NotApplicable(_) => None,
-                _ => Some((self.tell)(world, level)?),
-            };
-            cells.push(Cell {
-                level,
-                expected,
-                judged,
-            });
-        }
+        let cells = Level::ALL.map(|level| self.tell(world, level));
         Ok(Row {
             group: self.group,
             name: self.name.clone(),
             source: self.source,
-            cells,
+            cells: cells.into_iter().collect::<crate::Result<_>>()?,
         })
     }
 }
 
-/// All attacks.
+/// The control, and all attacks.
 #[must_use]
 pub fn all() -> Vec<Attack> {
-    let mut all = lies::attacks();
+    let mut all = vec![lies::control()];
+    all.extend(lies::attacks());
     all.extend(statements::attacks());
     all.extend(receipts::attacks());
     all.extend(openings::attacks());

@@ -117,8 +117,10 @@ const RECEIPTS: &[Signed] = &[
     ),
 ];
 
-/// A change of the receipt's bytes, after the client signed them.
-const BYTES: &[(&str, &str, fn(&mut Vec<u8>), [Expected; 4])] = &[
+/// A change of the receipt's bytes, after the client signed them, and what is said to it.
+type Bytes = (&'static str, &'static str, fn(&mut Vec<u8>), [Expected; 4]);
+
+const BYTES: &[Bytes] = &[
     (
         "one bit of the client's signature",
         EDIT,

@@ -14,8 +14,6 @@ use crate::Result;
 const NO_STATEMENT: Expected = NotApplicable(
     "a proof carries no statement of a hop; its own statement is attacked as `proof statement`",
 );
-const NO_RECEIPT: Expected =
-    NotApplicable("a proof is a file of its own; its messages are attacked as `proof message`");
 
 /// A change of the hops' statements and the digests of the output rows.
 type Edit = fn(&World, &mut Vec<SignedHop>, &mut Vec<Digest>);
@@ -131,6 +129,12 @@ const SIGNED: &[Line] = &[
         ],
     ),
     (
+        "a higher price, signed",
+        "double billing",
+        |_, h, _| edit(h, 1, |s| s.price += 1),
+        [NotClaimed; 4],
+    ),
+    (
         "another node's key, signed by that node",
         "stolen work",
         |_, h, _| {
@@ -173,13 +177,15 @@ const MOVED: &[Line] = &[
     (
         "the second hop's statement left out",
         EDIT,
-        |_, h, _| drop(h.pop()),
+        |_, h, _| h.truncate(1),
         all("Coverage(1 of 3)"),
     ),
     (
         "the first hop's statement left out",
         EDIT,
-        |_, h, _| drop(h.remove(0)),
+        |_, h, _| {
+            h.remove(0);
+        },
         all("Chain(hop 0, the range of blocks)"),
     ),
     (
@@ -232,7 +238,7 @@ const MOVED: &[Line] = &[
             let new = h[1].statement.clone();
             h[1] = w.other.signed[1].clone();
             edit(h, 1, |s| {
-                (s.session, s.nonce_commitment) = (new.session, new.nonce_commitment)
+                (s.session, s.nonce_commitment) = (new.session, new.nonce_commitment);
             });
         },
         all(INPUT),
@@ -246,7 +252,7 @@ const MOVED: &[Line] = &[
             r.clone_from(&w.other.output_rows);
             edit(h, 1, |s| {
                 (s.session, s.nonce_commitment, s.input) =
-                    (new.session, new.nonce_commitment, new.input)
+                    (new.session, new.nonce_commitment, new.input);
             });
         },
         all(SENT),
@@ -344,7 +350,9 @@ fn malleate(signature: &mut [u8; 64]) {
 }
 
 /// A field changed after its hop signed.
-const UNSIGNED: &[(&str, fn(&mut HopStatement))] = &[
+type Field = (&'static str, fn(&mut HopStatement));
+
+const UNSIGNED: &[Field] = &[
     ("the node", |s| s.node[0] ^= 1),
     ("the session", |s| s.session.0[0] ^= 1),
     ("the model's root", |s| s.model.0[0] ^= 1),

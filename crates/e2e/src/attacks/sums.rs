@@ -100,7 +100,7 @@ const LINES: &[Line] = &[
             edit(w, f, s, |u| {
                 u[0][0] += 1;
                 u[0][1] -= 1;
-            })
+            });
         },
         "Sums(hop 1, Qkv)",
     ),
@@ -173,7 +173,7 @@ const LINES: &[Line] = &[
         "silence",
         |_, f, s| {
             if f == 0 {
-                s.clear()
+                s.clear();
             }
         },
         "Order(hop 1)",
@@ -183,7 +183,7 @@ const LINES: &[Line] = &[
         "silence",
         |_, f, s| {
             if f == 2 {
-                s.clear()
+                s.clear();
             }
         },
         "Missing(hop 1)",
@@ -238,7 +238,7 @@ const LINES: &[Line] = &[
         BYTES,
         |_, _, s| {
             s.iter_mut()
-                .for_each(|s| drop(s.bytes.split_off(s.bytes.len() - 1)))
+                .for_each(|s| drop(s.bytes.split_off(s.bytes.len() - 1)));
         },
         "Malformed(hop 1)",
     ),
@@ -253,7 +253,7 @@ const LINES: &[Line] = &[
         BYTES,
         |_, f, s| {
             if f == 0 {
-                widen(&mut s[0].bytes)
+                widen(&mut s[0].bytes);
             }
         },
         "Malformed(hop 1)",
@@ -263,7 +263,7 @@ const LINES: &[Line] = &[
         BYTES,
         |_, f, s| {
             if f == 0 {
-                s[0].bytes[0] = 9
+                s[0].bytes[0] = 9;
             }
         },
         "Malformed(hop 1)",
@@ -273,7 +273,7 @@ const LINES: &[Line] = &[
         BYTES,
         |_, f, s| {
             if f == 0 {
-                s[0].bytes[0] = 0
+                s[0].bytes[0] = 0;
             }
         },
         "Malformed(hop 1)",
@@ -283,7 +283,7 @@ const LINES: &[Line] = &[
         ALLOC,
         |_, f, s| {
             if f == 0 {
-                s[0].bytes = vec![6; 1 << 20]
+                s[0].bytes = vec![6; 1 << 20];
             }
         },
         "Order(hop 1)",

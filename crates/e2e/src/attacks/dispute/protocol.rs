@@ -243,7 +243,7 @@ const ANSWERS: &[(&str, &str, Answers, &str)] = &[
         "stwo-ml audit Q3",
         |_, m, b| {
             opening(&m, b, |o| {
-                o.tile.iter_mut().for_each(|t| t.constants[0].0 += 2)
+                o.tile.iter_mut().for_each(|t| t.constants[0].0 += 2);
             })
         },
         "Inconsistent",
@@ -253,7 +253,7 @@ const ANSWERS: &[(&str, &str, Answers, &str)] = &[
         "stwo-ml audit Q3",
         |_, m, b| {
             opening(&m, b, |o| {
-                o.tile.iter_mut().for_each(|t| t.constants[0].1 += 1)
+                o.tile.iter_mut().for_each(|t| t.constants[0].1 += 1);
             })
         },
         "Inconsistent",
@@ -300,11 +300,12 @@ const ANSWERS: &[(&str, &str, Answers, &str)] = &[
         |_, m, b| opening(&m, b, |o| o.operators.clear()),
         "Inconsistent",
     ),
+    // What the step does not read is not looked at: the step is executed, against the liar.
     (
         "a superfluous number opened",
         "JSTprove #199: extended",
         |_, m, b| opening(&m, b, |o| o.numbers.push(1)),
-        "Inconsistent",
+        "Executed(gate)",
     ),
 ];
 
@@ -384,33 +385,8 @@ fn refused(w: &World, n: u8, forged: bool, tier: Tier) -> Judged {
     }
 }
 
-/// All of them.
-pub(in super::super) fn attacks() -> Vec<Attack> {
-    let answers = ANSWERS.iter().map(|&(name, source, answers, reason)| {
-        attack((name, source, reason), move |w| {
-            let (hand, s) = lie(w)?;
-            let claim = Claim::of(&s.signed[LIAR].statement);
-            let (own, lie) = record(w, &s, &hand)?;
-            dispute(
-                w,
-                &s,
-                (claim, own, &lie),
-                &|round, bytes| match Move::from_bytes(&bytes) {
-                    Ok(m) => answers(round, m, bytes),
-                    Err(_) => vec![bytes],
-                },
-            )
-        })
-    });
-    let claims = CLAIMS.iter().map(|&(name, source, change, reason)| {
-        attack((name, source, reason), move |w| {
-            let (hand, s) = lie(w)?;
-            let mut claim = Claim::of(&s.signed[LIAR].statement);
-            change(w, &mut claim);
-            let (own, lie) = record(w, &s, &hand)?;
-            dispute(w, &s, (claim, own, &lie), &|_, b| vec![b])
-        })
-    });
+/// Who may not dispute.
+fn rights() -> Vec<Attack> {
     let ee = |client: u8| Tier::Ee {
         client: key(client),
     };
@@ -441,9 +417,41 @@ pub(in super::super) fn attacks() -> Vec<Attack> {
             "NotEntitled(OneAnswer)",
         ),
     ];
-    let rights = rights.map(|(name, source, n, forged, tier, reason)| {
+    let attacks = rights.map(|(name, source, n, forged, tier, reason)| {
         attack((name, source, reason), move |w| {
             Ok(refused(w, n, forged, tier))
+        })
+    });
+    attacks.into_iter().collect()
+}
+
+/// All of them.
+pub(in super::super) fn attacks() -> Vec<Attack> {
+    let answers = ANSWERS.iter().map(|&(name, source, answers, reason)| {
+        attack((name, source, reason), move |w| {
+            let (own, s) = (parts(w), &w.honest);
+            let lie = faulty(w)?;
+            let twist = |round, bytes: Vec<u8>| match Move::from_bytes(&bytes) {
+                Ok(m) => answers(round, m, bytes),
+                Err(_) => vec![bytes],
+            };
+            dispute(w, s, (lie.claim(&own), own, &lie), &twist)
+        })
+    });
+    let own_weights = ("the liar's own weights opened", BOUND, "Inconsistent");
+    let own_weights = attack(own_weights, |w| {
+        let (hand, s) = lie(w)?;
+        let claim = Claim::of(&s.signed[LIAR].statement);
+        let (own, lie) = record(w, &s, &hand)?;
+        dispute(w, &s, (claim, own, &lie), &|_, b| vec![b])
+    });
+    let claims = CLAIMS.iter().map(|&(name, source, change, reason)| {
+        attack((name, source, reason), move |w| {
+            let (hand, s) = lie(w)?;
+            let mut claim = Claim::of(&s.signed[LIAR].statement);
+            change(w, &mut claim);
+            let (own, lie) = record(w, &s, &hand)?;
+            dispute(w, &s, (claim, own, &lie), &|_, b| vec![b])
         })
     });
     let unsigned = attack(
@@ -463,7 +471,7 @@ pub(in super::super) fn attacks() -> Vec<Attack> {
     );
     answers
         .chain(claims)
-        .chain(rights)
+        .chain(rights())
         .chain([own_weights, unsigned])
         .collect()
 }

@@ -139,7 +139,7 @@ pub(super) const LIES: &[Lie] = &[
             rope(h, |r| {
                 r.cos.rotate_left(r.half);
                 r.sin.rotate_left(r.half);
-            })
+            });
         },
         [
             "Cell(hop 1, key or value row)",
@@ -160,7 +160,7 @@ pub(super) const LIES: &[Lie] = &[
                 r.sin
                     .chunks_exact_mut(r.half)
                     .for_each(|s| s.copy_from_slice(&sin));
-            })
+            });
         },
         [
             "Cell(hop 1, key or value row)",
@@ -254,7 +254,7 @@ pub(super) const LIES: &[Lie] = &[
                 .o
                 .weight
                 .chunks_exact_mut(8)
-                .for_each(|r| r[4..].fill(0))
+                .for_each(|r| r[4..].fill(0));
         },
         [
             "Cell(hop 1, output row)",

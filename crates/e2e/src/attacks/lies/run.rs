@@ -37,9 +37,9 @@ pub(super) const LIES: &[Lie] = &[
         |_, h| {
             h.after = Some((1, |s, r| {
                 if s.start == 2 {
-                    r[3] ^= 1
+                    r[3] ^= 1;
                 }
-            }))
+            }));
         },
         [
             "Cell(hop 1, output row)",
@@ -54,9 +54,9 @@ pub(super) const LIES: &[Lie] = &[
         |_, h| {
             h.after = Some((1, |s, r| {
                 if s.start == 0 {
-                    r[5] += 1
+                    r[5] += 1;
                 }
-            }))
+            }));
         },
         [
             "Cell(hop 1, output row)",
@@ -71,9 +71,9 @@ pub(super) const LIES: &[Lie] = &[
         |_, h| {
             h.after = Some((1, |s, r| {
                 if s.start == 0 {
-                    r[5] -= 1
+                    r[5] -= 1;
                 }
-            }))
+            }));
         },
         [
             "Cell(hop 1, output row)",
@@ -88,9 +88,9 @@ pub(super) const LIES: &[Lie] = &[
         |_, h| {
             h.after = Some((0, |s, r| {
                 if s.start == 2 {
-                    r[0] += 1
+                    r[0] += 1;
                 }
-            }))
+            }));
         },
         [
             "Cell(hop 1, output row)",
@@ -106,8 +106,8 @@ pub(super) const LIES: &[Lie] = &[
             h.after = Some((1, |s, r| {
                 r.iter_mut()
                     .enumerate()
-                    .for_each(|(i, v)| *v = (i as i32 * 7919) % 100_000 + s.start as i32)
-            }))
+                    .for_each(|(i, v)| *v = (i as i32 * 7919) % 100_000 + s.start as i32);
+            }));
         },
         [
             "Cell(hop 1, output row)",
@@ -143,8 +143,8 @@ pub(super) const LIES: &[Lie] = &[
         "wrapping instead of exact addition",
         |_, h| {
             h.after = Some((1, |_, r| {
-                r.iter_mut().for_each(|v| *v = i32::from(*v as i16))
-            }))
+                r.iter_mut().for_each(|v| *v = i32::from(*v as i16));
+            }));
         },
         [
             "Cell(hop 1, output row)",
@@ -158,8 +158,8 @@ pub(super) const LIES: &[Lie] = &[
         "jolt-atlas #138: a branch with two claims",
         |_, h| {
             h.after = Some((1, |s, r| {
-                r.iter_mut().zip(s.before).for_each(|(v, b)| *v -= b)
-            }))
+                r.iter_mut().zip(s.before).for_each(|(v, b)| *v -= b);
+            }));
         },
         [
             "Cell(hop 1, output row)",
@@ -175,8 +175,8 @@ pub(super) const LIES: &[Lie] = &[
             h.after = Some((1, |s, r| {
                 r.iter_mut()
                     .zip(s.before)
-                    .for_each(|(v, b)| *v = (*v + b).clamp(-RESIDUAL_MAX, RESIDUAL_MAX))
-            }))
+                    .for_each(|(v, b)| *v = (*v + b).clamp(-RESIDUAL_MAX, RESIDUAL_MAX));
+            }));
         },
         [
             "Cell(hop 1, output row)",
@@ -201,8 +201,8 @@ pub(super) const LIES: &[Lie] = &[
         "EZKL audit: shuffle",
         |_, h| {
             h.after = Some((1, |s, r| {
-                r.chunks_exact_mut(s.dim).for_each(|r| r.rotate_left(1))
-            }))
+                r.chunks_exact_mut(s.dim).for_each(|r| r.rotate_left(1));
+            }));
         },
         [
             "Cell(hop 1, output row)",
@@ -216,8 +216,8 @@ pub(super) const LIES: &[Lie] = &[
         "EZKL audit: shuffle without multiplicities",
         |_, h| {
             h.after = Some((1, |s, r| {
-                r.chunks_exact_mut(s.dim).for_each(|r| r.fill(r[0]))
-            }))
+                r.chunks_exact_mut(s.dim).for_each(|r| r.fill(r[0]));
+            }));
         },
         [
             "Cell(hop 1, output row)",
@@ -232,9 +232,9 @@ pub(super) const LIES: &[Lie] = &[
         |_, h| {
             h.after = Some((1, |s, r| {
                 if r.len() > s.dim {
-                    r.rotate_left(s.dim)
+                    r.rotate_left(s.dim);
                 }
-            }))
+            }));
         },
         [
             "Cell(hop 1, output row)",
@@ -251,7 +251,7 @@ pub(super) const LIES: &[Lie] = &[
                 let last = r[r.len() - s.dim..].to_vec();
                 r.chunks_exact_mut(s.dim)
                     .for_each(|r| r.copy_from_slice(&last));
-            }))
+            }));
         },
         [
             "Cell(hop 1, output row)",
@@ -279,7 +279,7 @@ pub(super) const LIES: &[Lie] = &[
                 let at = s.start * s.dim;
                 let n = r.len();
                 r.copy_from_slice(&s.old[at..at + n]);
-            }))
+            }));
         },
         [
             "Cell(hop 1, output row)",
@@ -297,7 +297,7 @@ pub(super) const LIES: &[Lie] = &[
                     let n = r.len();
                     r[n - s.dim..].copy_from_slice(&s.old[3 * s.dim..4 * s.dim]);
                 }
-            }))
+            }));
         },
         [
             "Cell(hop 1, output row)",
@@ -323,9 +323,9 @@ pub(super) const LIES: &[Lie] = &[
         |_, h| {
             h.before = Some((0, |s, r| {
                 if s.start == 0 {
-                    r[..s.dim].fill(1)
+                    r[..s.dim].fill(1);
                 }
-            }))
+            }));
         },
         [
             "Cell(hop 1, key or value row)",
@@ -355,7 +355,7 @@ pub(super) const LIES: &[Lie] = &[
                         c.store(0, p, &[0; 4], &[0; 4]);
                     }
                 }
-            })
+            });
         },
         [
             "Cell(hop 1, key or value row)",
@@ -374,7 +374,7 @@ pub(super) const LIES: &[Lie] = &[
                     k[1] += 1;
                     c.store(1, 0, &k, &v);
                 }
-            })
+            });
         },
         [
             "Cell(hop 1, key or value row)",
@@ -393,7 +393,7 @@ pub(super) const LIES: &[Lie] = &[
                     v[2] -= 1;
                     c.store(1, 3, &k, &v);
                 }
-            })
+            });
         },
         [
             "Cell(hop 1, key or value row)",
@@ -412,7 +412,7 @@ pub(super) const LIES: &[Lie] = &[
                     v.iter_mut().for_each(|v| *v &= !15);
                     c.store(1, p, &k, &v);
                 }
-            })
+            });
         },
         [
             "Cell(hop 1, key or value row)",
@@ -431,7 +431,7 @@ pub(super) const LIES: &[Lie] = &[
                     c.store(1, 0, &b, &v);
                     c.store(1, 1, &a, &u);
                 }
-            })
+            });
         },
         [
             "Cell(hop 1, key or value row)",

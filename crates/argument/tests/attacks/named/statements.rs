@@ -1,18 +1,16 @@
 //! One proof, another statement: everything is in the transcript before the first challenge, so the work
 //! before the lookups is already of another statement.
 
+use nesa_argument::pcs::PcsError;
+use nesa_argument::transformer::RangeProof;
 use nesa_argument::transformer::Rejection::{
     self, Product, Relations, Statement as Malformed, Tree, Work,
 };
-use nesa_argument::transformer::{RangeProof, prove, verify};
 use nesa_codec::Digest;
 use nesa_model::block::Ffn;
 
-use crate::world::{Family, World};
-
-fn honest(w: &World) -> RangeProof {
-    prove(&w.statement(), &mut |_| true).expect("an honest run")
-}
+use super::super::world::{Family, World};
+use super::Named;
 
 type Change = fn(&mut World);
 
@@ -198,66 +196,72 @@ const CHANGES: &[(&str, Change, Rejection)] = &[
     ),
 ];
 
-#[test]
-fn a_proof_is_of_one_statement() {
-    let w = World::new(Family::Llama);
-    let proof = honest(&w);
-    assert_eq!(verify(&w.statement(), &proof), Ok(()));
-    let mut wrong = Vec::new();
-    for (name, change, expected) in CHANGES {
-        let mut other = w.clone();
-        change(&mut other);
-        other.bind();
-        let got = verify(&other.statement(), &proof);
-        if got.as_ref().err() != Some(expected) {
-            wrong.push(format!("{name}: {got:?}, not {expected:?}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
+type Splice = fn(&mut RangeProof, &RangeProof);
 
-#[test]
-fn parts_of_two_proofs_do_not_join() {
-    let a = World::new(Family::Llama);
-    let mut b = a.clone();
-    b.x[0] += 12_345;
-    b.run();
-    let (s, one, two) = (a.statement(), honest(&a), honest(&b));
-    assert_eq!(verify(&s, &two), Err(Work), "a replay");
-    type Splice = fn(&mut RangeProof, &RangeProof);
-    let splices: &[(&str, Splice, Rejection)] = &[
-        ("statistics", |p, q| p.hints = q.hints.clone(), Work),
-        ("the commitment", |p, q| p.commitment = q.commitment, Work),
-        ("the work", |p, q| p.nonce = q.nonce, Work),
-        ("the lookups", |p, q| p.trees = q.trees.clone(), Tree(0)),
-        (
-            "the last tree",
-            |p, q| {
-                p.trees.pop();
-                p.trees.extend(q.trees.last().cloned());
+/// Parts of another proof.
+const SPLICES: &[(&str, Splice, Rejection)] = &[
+    ("statistics", |p, q| p.hints.clone_from(&q.hints), Work),
+    ("the commitment", |p, q| p.commitment = q.commitment, Work),
+    ("the work", |p, q| p.nonce = q.nonce, Work),
+    ("the lookups", |p, q| p.trees.clone_from(&q.trees), Tree(0)),
+    (
+        "the last tree",
+        |p, q| {
+            p.trees.pop();
+            p.trees.extend(q.trees.last().cloned());
+        },
+        Tree(LLAMA_TREES - 1),
+    ),
+    ("the sums", |p, q| p.sums.clone_from(&q.sums), Product),
+    ("the rounds", |p, q| p.rounds.clone_from(&q.rounds), Product),
+    (
+        "the factors",
+        |p, q| p.factors.clone_from(&q.factors),
+        Product,
+    ),
+    (
+        "the inner product",
+        |p, q| p.inner.clone_from(&q.inner),
+        Relations,
+    ),
+    ("the value", |p, q| p.value = q.value, Relations),
+    (
+        "the opening",
+        |p, q| p.opening = q.opening.clone(),
+        Rejection::Opening(PcsError::Refused(String::new())),
+    ),
+    ("everything: a replay", |p, q| *p = q.clone(), Work),
+];
+
+/// Trees of the small Llama's proof.
+const LLAMA_TREES: usize = 4;
+
+/// All of them.
+pub(super) fn all() -> Vec<Named> {
+    const ABSORBED: &str = "frozen heart; jolt-atlas #230, #247: statement not absorbed";
+    const SPLICE: &str = "replay, splice of two proofs";
+    let changes = CHANGES.iter().map(|(name, change, expected)| {
+        Named::changed(
+            ("proof statement", (*name).to_owned(), ABSORBED),
+            (Family::Llama, expected.clone()),
+            move |w, _| change(w),
+        )
+    });
+    let splices = SPLICES.iter().map(|(name, splice, expected)| {
+        Named::changed(
+            (
+                "proof splice",
+                format!("{name} of another run's proof"),
+                SPLICE,
+            ),
+            (Family::Llama, expected.clone()),
+            move |w, p| {
+                let mut other = w.clone();
+                other.x[0] += 12_345;
+                other.run();
+                splice(p, &other.prove());
             },
-            Tree(one.trees.len() - 1),
-        ),
-        ("the sums", |p, q| p.sums = q.sums.clone(), Product),
-        ("the rounds", |p, q| p.rounds = q.rounds.clone(), Product),
-        ("the factors", |p, q| p.factors = q.factors.clone(), Product),
-        (
-            "the inner product",
-            |p, q| p.inner = q.inner.clone(),
-            Relations,
-        ),
-        ("the value", |p, q| p.value = q.value, Relations),
-    ];
-    for (name, splice, expected) in splices {
-        let mut p = one.clone();
-        splice(&mut p, &two);
-        assert_eq!(verify(&s, &p), Err(expected.clone()), "{name}");
-    }
-    let mut p = one;
-    p.opening = two.opening;
-    let got = verify(&s, &p);
-    assert!(
-        matches!(got, Err(Rejection::Opening(_))),
-        "the opening: {got:?}"
-    );
+        )
+    });
+    changes.chain(splices).collect()
 }

@@ -2,11 +2,13 @@
 //! verifier's statement, commits to its own run, and fails in the relations.
 
 use nesa_argument::transformer::Rejection::{self, Lookup, Relations};
+use nesa_argument::transformer::check::forge;
 use nesa_model::block::Ffn;
 use nesa_model::ops::norm::NormKind;
 use nesa_model::ops::table::Table;
 
-use crate::world::{Family, World};
+use super::super::world::{Family, POSITIONS, World};
+use super::Named;
 
 type Lie = fn(&mut World);
 
@@ -237,80 +239,103 @@ const LIES: &[(&str, Family, Lie, Rejection)] = &[
     ),
 ];
 
-#[test]
-fn runs_of_another_model_are_refused() {
-    let mut wrong = Vec::new();
-    for (name, family, lie, expected) in LIES {
-        let honest = World::new(*family);
-        let mut other = honest.clone();
-        lie(&mut other);
-        assert!(
-            other.m.blocks != honest.m.blocks
-                || other.m.common != honest.m.common
-                || other.x != honest.x,
-            "{name} changes nothing"
-        );
-        other.run();
-        let w = other.witness();
-        // The verifier is told the rows that the prover's model gives.
-        let claimed = World {
-            y: other.y.clone(),
-            ..honest
-        };
-        let got = claimed.judge(w);
-        if got.as_ref().err() != Some(expected) {
-            wrong.push(format!("{name}: {got:?}, not {expected:?}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+type Rows = fn(&mut Vec<i32>);
+
+/// Output rows that are not the run's.
+const OUTPUTS: &[(&str, Rows)] = &[
+    ("one output value by one", |y| y[0] += 1),
+    ("the last output value by minus one", |y| {
+        *y.last_mut().expect("rows") -= 1;
+    }),
+    ("output rows in another order", |y| y.rotate_left(4)),
+    ("output rows of zeros", |y| y.fill(0)),
+];
+
+/// A run of `other`, proved as one of the honest world that gives its rows.
+fn claimed(honest: &World, other: &World) -> World {
+    let mut claimed = honest.clone();
+    claimed.y.clone_from(&other.y);
+    claimed
 }
 
-#[test]
-fn the_causal_mask_cannot_be_dropped_or_added() {
-    for family in [Family::Llama, Family::Gpt, Family::Bert] {
-        let honest = World::new(family);
-        let mut other = honest.clone();
-        other.shape.causal = !other.shape.causal;
-        other.run();
-        let mut w = other.witness();
+/// The run of a changed world.
+fn run_as(
+    (name, source, family): (&str, &'static str, Family),
+    expected: Rejection,
+    other: impl Fn(&World) -> (World, World) + 'static,
+) -> Named {
+    let tell = move |honest: &World| {
+        let (claimed, run) = other(honest);
+        let mut witness = run.witness();
         // Pointers that the verifier's mask allows, so that the relations decide.
-        for h in &mut w.hints {
+        for h in &mut witness.hints {
             for (i, t) in h.largest.iter_mut().enumerate() {
-                *t = (*t).min((i % 3) as u32);
+                *t = (*t).min((i % POSITIONS) as u32);
             }
         }
-        let claimed = World {
-            y: other.y.clone(),
-            ..honest
-        };
-        assert_eq!(claimed.judge(w), Err(Relations), "{family:?}");
+        let proof = forge(&claimed.statement(), witness, |_| ());
+        let proof = proof.map_err(Rejection::Unsupported)?;
+        Ok((claimed, proof))
+    };
+    Named {
+        group: "model",
+        name: name.to_owned(),
+        source,
+        family,
+        expected,
+        tell: Box::new(tell),
     }
 }
 
-#[test]
-fn output_rows_are_tied_to_the_run() {
-    let w = World::new(Family::Llama);
-    for (name, change) in [
+/// All of them.
+pub(super) fn all() -> Vec<Named> {
+    const WEIGHTS: &str = "stwo-ml audit C7, H5, Q3: weights and scales not bound";
+    const ENDS: &str = "stwo-ml audit C8: ends not anchored to input and output";
+    let lies = LIES.iter().map(|&(name, family, lie, ref expected)| {
+        run_as((name, WEIGHTS, family), expected.clone(), move |honest| {
+            let mut other = honest.clone();
+            lie(&mut other);
+            assert!(
+                other.m.blocks != honest.m.blocks
+                    || other.m.common != honest.m.common
+                    || other.x != honest.x,
+                "{name} changes nothing"
+            );
+            other.run();
+            (claimed(honest, &other), other)
+        })
+    });
+    let masks = [Family::Llama, Family::Gpt, Family::Bert].map(|family| {
+        let name = format!("the causal mask dropped or added, {family:?}");
+        run_as((&name, "stwo-ml audit M6", family), Relations, |honest| {
+            let mut other = honest.clone();
+            other.shape.causal = !other.shape.causal;
+            other.run();
+            (claimed(honest, &other), other)
+        })
+    });
+    let outputs = OUTPUTS.iter().map(|&(name, change)| {
+        run_as((name, ENDS, Family::Llama), Relations, move |honest| {
+            let mut lie = honest.clone();
+            change(&mut lie.y);
+            (lie, honest.clone())
+        })
+    });
+    let exchanged = run_as(
         (
-            "one value by one",
-            (|y: &mut Vec<i32>| y[0] += 1) as fn(&mut Vec<i32>),
+            "input and output exchanged in an honest run",
+            ENDS,
+            Family::Llama,
         ),
-        ("the last value by minus one", |y| {
-            *y.last_mut().expect("rows") -= 1;
-        }),
-        ("rows in another order", |y| y.rotate_left(4)),
-        ("rows of zeros", |y| y.fill(0)),
-    ] {
-        let mut lie = w.clone();
-        change(&mut lie.y);
-        assert_eq!(lie.judge(w.witness()), Err(Relations), "{name}");
-    }
-    let mut lie = w.clone();
-    lie.y = w.x.clone();
-    lie.x = w.y.clone();
-    assert_eq!(
-        lie.judge(w.witness()),
-        Err(Relations),
-        "input and output exchanged"
+        Relations,
+        |honest| {
+            let mut lie = honest.clone();
+            std::mem::swap(&mut lie.x, &mut lie.y);
+            (lie, honest.clone())
+        },
     );
+    lies.chain(masks)
+        .chain(outputs)
+        .chain([exchanged])
+        .collect()
 }
