@@ -4,6 +4,7 @@
 //! cargo xtask test    what CI checks: format, lints, laws, tests, doctests, LEAKAGE.md, a short fuzz run
 //! cargo xtask tidy    the laws of the workspace alone
 //! cargo xtask fuzz N  N inputs for every decoder
+//! cargo xtask attacks [--json | --write]    every attack told to every level of evidence; `--write` makes ATTACKS.md
 //! cargo xtask bench engine [--json]    this engine and llama.cpp in turn, on one thread, in CPU time
 //! cargo xtask bench proof [--json]     what a succinct proof of MiniLM and SmolLM2 costs, at 128 positions
 //! cargo xtask bench checked [--json]   what checking every product costs, against an unchecked answer under `ee`
@@ -22,6 +23,7 @@
 //! cargo xtask demo    a real model through real node processes, then its receipt verified
 //! ```
 
+mod attacks;
 mod bench_checked;
 mod bench_decisions;
 mod bench_ee;
@@ -60,6 +62,7 @@ fn main() -> Result<()> {
         ["test"] => test(),
         ["tidy"] => cargo(&["test", "--quiet", "--package", "xtask"]),
         ["fuzz", runs] => fuzz(runs),
+        ["attacks", options @ ..] => attacks::run(options),
         ["bench", "engine", options @ ..] => bench_engine::run(options),
         ["bench", "proof", options @ ..] => bench_proof::run(options.contains(&"--json")),
         ["bench", "checked", options @ ..] => bench_checked::run(options.contains(&"--json")),
@@ -77,7 +80,7 @@ fn main() -> Result<()> {
         ["mutants", options @ ..] => mutants::run(options),
         ["demo"] => demo::run(),
         _ => bail!(
-            "usage: cargo xtask test | tidy | fuzz N | demo | leakage | mutants | bench engine|checked|decisions|ee|ezkl|hops|hss|mpc|proof | check big|decisions|hosts|hss"
+            "usage: cargo xtask test | tidy | fuzz N | demo | attacks | leakage | mutants | bench engine|checked|decisions|ee|ezkl|hops|hss|mpc|proof | check big|decisions|hosts|hss"
         ),
     }
 }
