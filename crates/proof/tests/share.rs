@@ -4,13 +4,14 @@
 use ed25519_dalek::{Signer, SigningKey};
 use nesa_codec::{Decode, DecodeError, Digest, Encode, Hasher, Reader, Writer, merkle};
 use nesa_field::P;
+use nesa_model::spec::{TILE_ROWS, limits};
 use nesa_model::split::{Product, multiply_reference};
 use nesa_model::testing::{self, Model};
 use nesa_proof::HolderStatement;
 use nesa_proof::share::{
-    AnswerStatement, NotProven, ROWS_MAX, Share, VALUES_MAX, WrongAnswer, advance, advance_by,
-    answer_bytes_digest, answer_digest, put_values, read_point, read_ranges, read_values,
-    write_ranges, write_values,
+    AnswerStatement, NotProven, ROWS_MAX, Share, Tile, VALUES_MAX, WrongAnswer, advance,
+    advance_by, answer_bytes_digest, answer_digest, put_values, read_point, read_ranges,
+    read_values, write_ranges, write_values,
 };
 use nesa_proof::statement::signed_bytes;
 
@@ -300,6 +301,19 @@ fn sizes_are_bounded_before_anything_is_expanded() {
         let beyond = judge(&e, |e| e.statement.rows = rows + 1);
         assert_eq!(beyond, Err(NotProven::Digest("the row")));
     }
+}
+
+#[test]
+fn tiles_decode_up_to_the_widest_model() {
+    let model = testing::model(&testing::shapes()[0], 4);
+    let read = |n: usize| {
+        let mut tile = evidence(&model, Product::Down, 0).tile;
+        tile.weights = vec![-3; n];
+        Tile::from_bytes(&tile.to_bytes()).map(|t| t.weights.len())
+    };
+    let most = TILE_ROWS * limits::FFN;
+    assert_eq!(read(most), Ok(most));
+    assert!(read(most + 1).is_err());
 }
 
 #[test]
