@@ -16,12 +16,15 @@ use futures_util::future::{Either, select};
 
 use crate::block::{Block, read_digest};
 use crate::core::Core;
-use crate::machine::{Machine, Offer, Place};
+use crate::machine::{Committed, Machine, Offer, Place};
 use crate::pool::transaction_digest;
 use crate::states::{ExecuteError, Executed};
 
 /// How far a proposer's clock may run ahead of ours before we wait for it.
 const CLOCK_AHEAD: Duration = Duration::from_millis(500);
+
+/// Bytes of a body that are left to evidence and to the machine's own words.
+const RESERVE: usize = 32 << 10;
 
 /// The machine behind the engine's interface.
 #[derive(Debug)]
@@ -110,7 +113,10 @@ impl<M: Machine> Application<M> {
         let next = |sender: &[u8]| core.machine.next_nonce(&parent.after.state, sender);
         let body_max = core.limits.body_max;
         let offer = Offer {
-            transactions: core.pool.lock().take(body_max, next),
+            transactions: core
+                .pool
+                .lock()
+                .take(body_max.saturating_sub(RESERVE), next),
             evidence: core.evidence_bytes(),
             body_max,
         };
@@ -128,18 +134,22 @@ impl<M: Machine> Application<M> {
             }
         }
         drop(pool);
-        if made.body.len() > body_max || made.after.header.len() > nesa_finality::HEADER_MAX {
+        if made.body.len() > body_max || made.header.len() > nesa_finality::HEADER_MAX {
             tracing::error!(
                 body = made.body.len(),
                 "the machine made a block over the bounds"
             );
             return None;
         }
-        let block = Block::new(place, made.after.header.clone(), made.body);
+        let block = Block::new(place, made.header.clone(), made.body);
         let executed = Executed {
             envelope: block.envelope.clone(),
-            after: made.after,
-            changes: made.changes,
+            after: Committed {
+                header: made.header,
+                state: made.effect.state,
+            },
+            changes: made.effect.changes,
+            trace: Some(made.effect.trace),
         };
         core.states.lock().insert(Arc::new(executed));
         Some(block)

@@ -48,6 +48,9 @@ pub struct Limits {
     pub body_max: usize,
     /// Blocks between the states that are kept for nodes that join.
     pub snapshot_every: u64,
+    /// Blocks whose bodies are kept for peers and readers; a node that is further behind syncs a
+    /// state instead.
+    pub keep: u64,
     /// The most bytes of a state that a joining node accepts.
     pub state_max: usize,
 }
@@ -59,6 +62,7 @@ impl Default for Limits {
             pool: PoolLimits::default(),
             body_max: 1 << 20,
             snapshot_every: 64,
+            keep: u64::MAX,
             state_max: 1 << 30,
         }
     }

@@ -27,6 +27,9 @@ pub(crate) type Marshal = Mailbox<Scheme, Standard<Block>>;
 /// More than the keeper of blocks sends before it waits for an acknowledgement.
 pub(crate) const QUEUE: usize = 64;
 
+/// How often old bodies are let go.
+const PRUNE_EVERY: u64 = 256;
+
 /// Hands final blocks to the task that applies them.
 #[derive(Debug, Clone)]
 pub(crate) struct Deliver(mpsc::Sender<(Digested<Block>, Exact)>);
@@ -129,12 +132,19 @@ async fn apply<M: Machine>(
     }
     let finalization = marshal.get_finalization(Height::new(height)).await;
     let proof = finalization.as_ref().and_then(certificate);
+    if let Some(trace) = &executed.trace {
+        core.machine
+            .finalized(block.inner(), &executed.after.state, trace);
+    }
     core.store.commit(&executed, proof.clone())?;
     core.states.lock().finalize(executed.clone());
     let state = &executed.after.state;
     let next = |sender: &[u8]| core.machine.next_nonce(state, sender);
     core.pool.lock().prune(next);
     core.height.send_replace(height);
+    if height.is_multiple_of(PRUNE_EVERY) && height > core.limits.keep {
+        marshal.prune(Height::new(height - core.limits.keep));
+    }
     if let (Some(finalization), Some(proof)) = (finalization, proof) {
         Snapshot::keep(core, &executed, &finalization, &proof);
     }

@@ -25,7 +25,7 @@ use crate::core::Core;
 use crate::engine::Parts;
 use crate::finalizer::Marshal;
 use crate::gossip::{self, SubmitError};
-use crate::machine::{Committed, Machine};
+use crate::machine::Machine;
 use crate::setup::{Channels, Setup, StartError, engine_keys};
 use crate::states::Executed;
 use crate::store::StoreError;
@@ -186,14 +186,7 @@ where
             let bytes = found.finalization.encode();
             store.replace(&found.envelope, found.certificate, &bytes, &found.entries)?;
             floor = Some(found.finalization);
-            last = Executed {
-                after: Committed {
-                    header: found.envelope.header.clone(),
-                    state: found.state,
-                },
-                envelope: found.envelope,
-                changes: Vec::new(),
-            };
+            last = Executed::start(found.envelope, found.state);
         }
     }
     let core = Core::new(machine, limits, &genesis, validators, store, last)?;
@@ -241,8 +234,10 @@ where
     let (own, queue) = mpsc::channel(OWN);
     let (sender, receiver) = channels.transactions;
     let task = core.clone();
+    // Signatures are checked there.
     parts
         .child("gossip")
+        .shared(true)
         .spawn(move |context| gossip::run(context, task, queue, sender, receiver));
     let (sender, receiver) = channels.sync;
     let task = core.clone();

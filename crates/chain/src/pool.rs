@@ -6,6 +6,9 @@ use nesa_codec::{Digest, Hasher};
 
 use crate::machine::Peek;
 
+/// Bytes around a transaction in a body.
+const FRAME: usize = 8;
+
 /// How much the pool holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolLimits {
@@ -161,27 +164,28 @@ impl Pool {
         }
     }
 
-    /// The transactions for a block of at most `max` bytes: highest tip first, each sender's in
+    /// The transactions for a block of at most `max` bytes, counting [`FRAME`] each: highest tip first, each sender's in
     /// nonce order without gaps from `next(sender)`.
     pub(crate) fn take(&self, max: usize, next: impl Fn(&[u8]) -> u64) -> Vec<Vec<u8>> {
         let mut heads = BinaryHeap::new();
         for (sender, queue) in &self.senders {
-            self.push_head(&mut heads, sender, queue, next(sender));
+            self.push_head(&mut heads, queue, next(sender));
         }
         let (mut out, mut used) = (Vec::new(), 0);
         while let Some((_, digest)) = heads.pop() {
             let Some(w) = self.all.get(&digest) else {
                 continue;
             };
-            if w.bytes.len() > max - used {
+            let size = w.bytes.len() + FRAME;
+            if size > max - used {
                 continue;
             }
-            used += w.bytes.len();
+            used += size;
             out.push(w.bytes.clone());
             if let (Some(queue), Some(nonce)) =
                 (self.senders.get(&w.sender), w.nonce.checked_add(1))
             {
-                self.push_head(&mut heads, &w.sender, queue, nonce);
+                self.push_head(&mut heads, queue, nonce);
             }
         }
         out
@@ -190,7 +194,6 @@ impl Pool {
     fn push_head(
         &self,
         heads: &mut BinaryHeap<(u128, Digest)>,
-        _sender: &[u8],
         queue: &BTreeMap<u64, Digest>,
         nonce: u64,
     ) {
@@ -242,7 +245,7 @@ mod tests {
         let taken = pool.take(100, next);
         // Sender 3 has a gap; sender 1's rich second follows its poor first.
         assert_eq!(taken, [vec![2, 5, 4], vec![1, 0, 1], vec![1, 1, 9]]);
-        assert_eq!(pool.take(6, next).len(), 2);
+        assert_eq!(pool.take(22, next).len(), 2);
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(crate) struct Executed<M: Machine> {
     pub(crate) after: Committed<M::State>,
     /// How the state differs from the parent's.
     pub(crate) changes: Changes,
+    /// What else the block did; unknown for the block that a node starts from.
+    pub(crate) trace: Option<M::Trace>,
 }
 
 /// Why a block has no state.
@@ -35,6 +37,19 @@ pub(crate) enum ExecuteError<R: std::error::Error + 'static> {
 }
 
 impl<M: Machine> Executed<M> {
+    /// The block that a node starts from.
+    pub(crate) fn start(envelope: Envelope, state: M::State) -> Self {
+        Self {
+            after: Committed {
+                header: envelope.header.clone(),
+                state,
+            },
+            envelope,
+            changes: Vec::new(),
+            trace: None,
+        }
+    }
+
     /// Executes `block` after this one.
     pub(crate) fn child(
         &self,
@@ -48,16 +63,17 @@ impl<M: Machine> Executed<M> {
         if !follows {
             return Err(ExecuteError::Place);
         }
-        let (state, changes) = machine
+        let effect = machine
             .execute(&self.after, &block.place(), &envelope.header, &block.body)
             .map_err(ExecuteError::Refused)?;
         Ok(Self {
             envelope: envelope.clone(),
             after: Committed {
                 header: envelope.header.clone(),
-                state,
+                state: effect.state,
             },
-            changes,
+            changes: effect.changes,
+            trace: Some(effect.trace),
         })
     }
 }

@@ -16,7 +16,7 @@ use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, T
 use kept::Kept;
 
 use crate::block::Block;
-use crate::machine::{Changes, Committed, Entries, Machine};
+use crate::machine::{Changes, Entries, Machine};
 use crate::states::Executed;
 
 const STATE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("state");
@@ -134,11 +134,7 @@ impl Store {
             }
             write_block(&write, &first.envelope, None, &changes)?;
             write.commit()?;
-            let last = Executed {
-                envelope: first.envelope,
-                after: genesis,
-                changes: Vec::new(),
-            };
+            let last = Executed::start(first.envelope, genesis.state);
             return Ok(Loaded { last, floor: None });
         };
         if found != expected.0 {
@@ -154,14 +150,7 @@ impl Store {
         let state = machine
             .restore(&envelope.header, self.entries()?)
             .map_err(damaged)?;
-        let last = Executed {
-            after: Committed {
-                header: envelope.header.clone(),
-                state,
-            },
-            envelope,
-            changes: Vec::new(),
-        };
+        let last = Executed::start(envelope, state);
         let floor = self.meta(FLOOR)?;
         Ok(Loaded { last, floor })
     }

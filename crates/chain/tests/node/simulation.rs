@@ -40,7 +40,7 @@ async fn faults(cluster: &mut Cluster, dice: &mut Dice, honest: usize) -> (u64, 
     let (mut crashes, mut partitions, mut nonces) = (0, 0, [0; bank::ACCOUNTS as usize]);
     for _ in 0..STEPS {
         match dice.below(8) {
-            0 | 1 => {
+            0 => {
                 let up = cluster.up();
                 if up.len() > 1 {
                     let victim = up[dice.below(up.len() as u64) as usize];
@@ -48,18 +48,18 @@ async fn faults(cluster: &mut Cluster, dice: &mut Dice, honest: usize) -> (u64, 
                     crashes += 1;
                 }
             }
-            2 => {
+            1 => {
                 let cut = 1 + dice.below(14);
                 cluster
                     .relink(|a, b| (cut >> a) & 1 == (cut >> b) & 1)
                     .await;
                 partitions += 1;
             }
-            3 => {
+            2 => {
                 cluster.links(10 + dice.below(120), dice.below(25));
                 cluster.relink(|_, _| true).await;
             }
-            4 | 5 => {
+            3..=5 => {
                 let down = (0..honest)
                     .filter(|i| !cluster.is_up(*i))
                     .collect::<Vec<_>>();

@@ -9,7 +9,9 @@ use commonware_runtime::{Runner as _, Supervisor as _, deterministic};
 #[test]
 fn one_validator_makes_transfers_final_and_resumes_after_a_crash() {
     deterministic::Runner::timed(Duration::from_secs(300)).start(|context| async move {
-        let mut cluster = Cluster::new(context.child("cluster"), Bank::default(), 1, 1).await;
+        let machine = Bank::default();
+        let heard = machine.heard.clone();
+        let mut cluster = Cluster::new(context.child("cluster"), machine, 1, 1).await;
         cluster.boot(0).await;
         let node = cluster.node(0).clone();
         for nonce in 0..5 {
@@ -22,6 +24,15 @@ fn one_validator_makes_transfers_final_and_resumes_after_a_crash() {
         assert_eq!(bank::account(&state, 1), (MONEY + 500, 0));
         assert_eq!(node.waiting(), 0);
         let before = cluster.height(0);
+        let told: Vec<_> = heard.lock().unwrap().clone().into_iter().collect();
+        assert!(
+            told.iter().map(|(height, _)| *height).eq(1..=before),
+            "each block once, in order"
+        );
+        assert_eq!(
+            told.iter().map(|(_, transfers)| transfers).sum::<usize>(),
+            5
+        );
 
         cluster.crash(0, 1).await;
         cluster.boot(0).await;

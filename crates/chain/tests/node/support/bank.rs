@@ -1,9 +1,9 @@
 //! A small real state machine: accounts, transfers, and a list of punished validators.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use nesa_chain::{Changes, Committed, Machine, Offer, Peek, Place, Proposed};
+use nesa_chain::{Block, Changes, Committed, Effect, Machine, Offer, Peek, Place, Proposed};
 use nesa_codec::{Decode as _, Hasher, Reader, Writer};
 use nesa_finality::{Domain, Evidence};
 
@@ -18,6 +18,8 @@ pub(crate) struct Bank {
     pub(crate) name: u8,
     /// More entries, so that a state takes several chunks.
     pub(crate) ballast: u32,
+    /// Transfers per final block, for a test to read.
+    pub(crate) heard: Arc<Mutex<BTreeMap<u64, usize>>>,
 }
 
 pub(crate) type Ledger = Arc<BTreeMap<Vec<u8>, Vec<u8>>>;
@@ -139,6 +141,7 @@ impl Bank {
 
 impl Machine for Bank {
     type State = Ledger;
+    type Trace = usize;
     type Refusal = Refused;
 
     fn genesis(&self) -> Committed<Ledger> {
@@ -164,7 +167,7 @@ impl Machine for Bank {
         parent: &Committed<Ledger>,
         place: &Place,
         offer: &Offer,
-    ) -> Result<Proposed<Ledger>, Refused> {
+    ) -> Result<Proposed<Ledger, usize>, Refused> {
         let (mut state, mut changes) = ((*parent.state).clone(), Vec::new());
         let (mut body, mut hopeless) = (Writer::default(), Vec::new());
         let punished: Vec<_> = offer.evidence.iter().take(1).collect();
@@ -184,19 +187,20 @@ impl Machine for Bank {
                 Err(_) => {}
             }
         }
-        body.len(kept.len());
+        let trace = kept.len();
+        body.len(trace);
         for bytes in kept {
             body.bytes(bytes);
         }
         let state = Arc::new(state);
-        let after = Committed {
-            header: header(self.name, place.height, &state),
-            state,
-        };
         Ok(Proposed {
-            after,
+            header: header(self.name, place.height, &state),
             body: body.into_bytes(),
-            changes,
+            effect: Effect {
+                state,
+                changes,
+                trace,
+            },
             hopeless,
         })
     }
@@ -207,7 +211,7 @@ impl Machine for Bank {
         place: &Place,
         given: &[u8],
         body: &[u8],
-    ) -> Result<(Ledger, Changes), Refused> {
+    ) -> Result<Effect<Ledger, usize>, Refused> {
         let bad = |_| Refused("the body does not decode");
         let (mut state, mut changes) = ((*parent.state).clone(), Vec::new());
         let mut r = Reader::new(body);
@@ -217,7 +221,8 @@ impl Machine for Bank {
                 return Err(Refused("the evidence proves nothing"));
             }
         }
-        for _ in 0..r.len(100_000).map_err(bad)? {
+        let trace = r.len(100_000).map_err(bad)?;
+        for _ in 0..trace {
             let bytes = r.bytes(64).map_err(bad)?;
             let applied = apply(&mut state, &mut changes, bytes);
             applied.map_err(|_| Refused("a transfer does not apply"))?;
@@ -227,7 +232,16 @@ impl Machine for Bank {
         if header(self.name, place.height, &state) != given {
             return Err(Refused("the header is another state's"));
         }
-        Ok((state, changes))
+        Ok(Effect {
+            state,
+            changes,
+            trace,
+        })
+    }
+
+    fn finalized(&self, block: &Block, _: &Ledger, trace: &usize) {
+        let mut heard = self.heard.lock().unwrap();
+        heard.insert(block.envelope.height, *trace);
     }
 
     fn admit(&self, state: &Ledger, transaction: &[u8]) -> Result<Peek, Refused> {
