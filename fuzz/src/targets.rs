@@ -10,6 +10,7 @@ mod dispute;
 mod discovery;
 mod frame;
 mod gguf;
+mod ledger;
 mod npz;
 mod safetensors;
 mod share;
@@ -38,6 +39,7 @@ pub(crate) const TARGETS: &[Target] = &[
     transcript::TARGET,
     frame::TARGET,
     discovery::TARGET,
+    ledger::TARGET,
 ];
 
 /// A decoder, what to feed it, and what it promises.
