@@ -16,7 +16,7 @@ use futures_util::future::{Either, select};
 
 use crate::block::{Block, read_digest};
 use crate::core::Core;
-use crate::machine::{Committed, Machine, Offer, Place};
+use crate::machine::{Machine, Offer, Place};
 use crate::pool::transaction_digest;
 use crate::states::{ExecuteError, Executed};
 
@@ -134,22 +134,18 @@ impl<M: Machine> Application<M> {
             }
         }
         drop(pool);
-        if made.body.len() > body_max || made.header.len() > nesa_finality::HEADER_MAX {
+        if made.body.len() > body_max || made.after.header.len() > nesa_finality::HEADER_MAX {
             tracing::error!(
                 body = made.body.len(),
                 "the machine made a block over the bounds"
             );
             return None;
         }
-        let block = Block::new(place, made.header.clone(), made.body);
+        let block = Block::new(place, made.after.header.clone(), made.body);
         let executed = Executed {
             envelope: block.envelope.clone(),
-            after: Committed {
-                header: made.header,
-                state: made.effect.state,
-            },
-            changes: made.effect.changes,
-            trace: Some(made.effect.trace),
+            after: made.after,
+            changes: made.changes,
         };
         core.states.lock().insert(Arc::new(executed));
         Some(block)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use commonware_broadcast::buffered;
+use commonware_codec::CodecShared;
 use commonware_consensus::marshal::core::Actor;
 use commonware_consensus::marshal::resolver::p2p as resolver;
 use commonware_consensus::marshal::standard::{Inline, Standard};
@@ -16,7 +17,7 @@ use commonware_consensus::simplex::{self, SkipBudget};
 use commonware_consensus::types::{Epoch, FixedEpocher, ViewDelta};
 use commonware_cryptography::certificate::ConstantProvider;
 use commonware_cryptography::ed25519::PublicKey;
-use commonware_cryptography::{Digested, Digestible as _, Sha256};
+use commonware_cryptography::{Digested, Digestible as _, Sha256, sha256};
 use commonware_p2p::{Blocker, Provider, Receiver, Sender};
 use commonware_parallel::Sequential;
 use commonware_runtime::buffer::paged::CacheRef;
@@ -47,29 +48,10 @@ const PENDING: NonZeroUsize = NZUsize!(16);
 const VIEWS: ViewDelta = ViewDelta::new(64);
 /// The set is fixed at genesis, so one epoch covers every height.
 const EPOCH: NonZeroU64 = NZU64!(u64::MAX);
-fn archive<C>(
-    prefix: &str,
-    name: &str,
-    cache: &CacheRef,
-    codec: C,
-) -> prunable::Config<EightCap, C> {
-    prunable::Config {
-        translator: EightCap,
-        metadata_partition: format!("{prefix}-{name}-metadata"),
-        key_partition: format!("{prefix}-{name}-key"),
-        key_page_cache: cache.clone(),
-        value_partition: format!("{prefix}-{name}-value"),
-        compression: None,
-        codec_config: codec,
-        items_per_section: SECTION,
-        key_write_buffer: BUFFER,
-        value_write_buffer: BUFFER,
-        replay_buffer: BUFFER,
-    }
-}
-
 /// The engine's interface around the state machine.
 pub(crate) type Judge<E, M> = Inline<E, Scheme, Application<M>, Block, FixedEpocher>;
+
+type Archive<E, V> = prunable::Archive<EightCap, E, sha256::Digest, V>;
 
 type Keeping = marshal::Config<
     ConstantProvider<Scheme, Epoch>,
@@ -123,6 +105,30 @@ where
         Block::genesis(&self.core.machine.genesis())
     }
 
+    /// A part of the archive.
+    async fn archive<V: CodecShared>(
+        &self,
+        name: &'static str,
+        codec: V::Cfg,
+    ) -> Result<Archive<E, V>, StartError> {
+        let prefix = &self.prefix;
+        let config = prunable::Config {
+            translator: EightCap,
+            metadata_partition: format!("{prefix}-{name}-metadata"),
+            key_partition: format!("{prefix}-{name}-key"),
+            key_page_cache: self.cache.clone(),
+            value_partition: format!("{prefix}-{name}-value"),
+            compression: None,
+            codec_config: codec,
+            items_per_section: SECTION,
+            key_write_buffer: BUFFER,
+            value_write_buffer: BUFFER,
+            replay_buffer: BUFFER,
+        };
+        let archive = prunable::Archive::init(self.context.child(name), config).await;
+        archive.map_err(|e| StartError::Archive(e.to_string()))
+    }
+
     /// How blocks are kept.
     fn keeping(&self) -> Keeping {
         let (prefix, cache) = (&self.prefix, &self.cache);
@@ -165,7 +171,7 @@ where
         P: Provider<PublicKey = PublicKey>,
         B: Blocker<PublicKey = PublicKey>,
     {
-        let (context, prefix, cache) = (&self.context, &self.prefix, &self.cache);
+        let context = &self.context;
         let body_max = self.core.limits.body_max;
         let resolver = resolver::init(
             context.child("backfill"),
@@ -195,17 +201,9 @@ where
         );
         broadcast.start(blocks);
         let signers = self.core.validators.keys().len();
-        let failed = |e: commonware_storage::archive::Error| StartError::Archive(e.to_string());
-        let finalizations = prunable::Archive::init(
-            context.child("finalizations"),
-            archive(prefix, "finalizations", cache, signers),
-        );
-        let finalizations = finalizations.await.map_err(failed)?;
-        let archived = prunable::Archive::init(
-            context.child("archive"),
-            archive(prefix, "blocks", cache, body_max),
-        );
-        let archived = archived.await.map_err(failed)?;
+        let finalizations: Archive<E, Finalization> =
+            self.archive("finalizations", signers).await?;
+        let archived: Archive<E, Arc<Block>> = self.archive("blocks", body_max).await?;
         let (actor, mailbox, _) = Actor::<_, Standard<Block>, _, _, _, _, _>::init(
             context.child("marshal"),
             finalizations,

@@ -132,10 +132,7 @@ async fn apply<M: Machine>(
     }
     let finalization = marshal.get_finalization(Height::new(height)).await;
     let proof = finalization.as_ref().and_then(certificate);
-    if let Some(trace) = &executed.trace {
-        core.machine
-            .finalized(block.inner(), &executed.after.state, trace);
-    }
+    core.machine.finalized(&core.last().after, block.inner());
     core.store.commit(&executed, proof.clone())?;
     core.states.lock().finalize(executed.clone());
     let state = &executed.after.state;

@@ -28,9 +28,7 @@ mod watch;
 pub use block::Block;
 pub use core::{Limits, Pace};
 pub use gossip::SubmitError;
-pub use machine::{
-    Changes, Committed, Effect, Entries, Machine, Offer, Peek, Place, Proposed, SENDER_MAX,
-};
+pub use machine::{Changes, Committed, Entries, Machine, Offer, Peek, Place, Proposed, SENDER_MAX};
 pub use network::{Local, Network, Peer, Running, spawn};
 pub use node::{Node, start};
 pub use pool::{PoolError, PoolLimits, transaction_digest};

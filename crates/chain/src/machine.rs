@@ -49,26 +49,15 @@ pub struct Offer {
     pub body_max: usize,
 }
 
-/// What a block does.
-#[derive(Debug, Clone)]
-pub struct Effect<S, T> {
-    /// The state after the block.
-    pub state: S,
-    /// How it differs from the parent's.
-    pub changes: Changes,
-    /// What else the block did, such as receipts; handed to [`Machine::finalized`].
-    pub trace: T,
-}
-
 /// A block that the machine made.
 #[derive(Debug, Clone)]
-pub struct Proposed<S, T> {
-    /// The block's header.
-    pub header: Vec<u8>,
+pub struct Proposed<S> {
+    /// The header and the state after the block.
+    pub after: Committed<S>,
     /// The block's transactions, at most [`Offer::body_max`] bytes.
     pub body: Vec<u8>,
-    /// What the block does.
-    pub effect: Effect<S, T>,
+    /// How the state differs from the parent's.
+    pub changes: Changes,
     /// Positions in [`Offer::transactions`] that no later block can hold either.
     pub hopeless: Vec<usize>,
 }
@@ -89,8 +78,6 @@ pub struct Peek {
 pub trait Machine: Clone + Debug + Send + Sync + 'static {
     /// All that the machine remembers, with structural sharing: `clone` is O(1).
     type State: Clone + Debug + Send + Sync + 'static;
-    /// What a block did besides changing the state.
-    type Trace: Debug + Send + Sync + 'static;
     /// Why bytes are refused.
     type Refusal: Error + Send + Sync + 'static;
 
@@ -106,9 +93,9 @@ pub trait Machine: Clone + Debug + Send + Sync + 'static {
         parent: &Committed<Self::State>,
         place: &Place,
         offer: &Offer,
-    ) -> Result<Proposed<Self::State, Self::Trace>, Self::Refusal>;
+    ) -> Result<Proposed<Self::State>, Self::Refusal>;
 
-    /// What a block does.
+    /// The state after a block and how it differs.
     ///
     /// # Errors
     /// Unless `header` and `body` are exactly what [`Machine::propose`] could have made here.
@@ -118,12 +105,12 @@ pub trait Machine: Clone + Debug + Send + Sync + 'static {
         place: &Place,
         header: &[u8],
         body: &[u8],
-    ) -> Result<Effect<Self::State, Self::Trace>, Self::Refusal>;
+    ) -> Result<(Self::State, Changes), Self::Refusal>;
 
     /// Hears of every final block, in order, before it is written: after a crash, of the last one
-    /// again. Blocks below a state that was synced are never heard of. Indexes live here.
-    fn finalized(&self, block: &Block, state: &Self::State, trace: &Self::Trace) {
-        let _ = (block, state, trace);
+    /// again. Blocks below a state that was synced are never heard of. Indexes may live here.
+    fn finalized(&self, parent: &Committed<Self::State>, block: &Block) {
+        let _ = (parent, block);
     }
 
     /// Whether the pool should hold a transaction, given the last final state.

@@ -21,8 +21,6 @@ pub(crate) struct Executed<M: Machine> {
     pub(crate) after: Committed<M::State>,
     /// How the state differs from the parent's.
     pub(crate) changes: Changes,
-    /// What else the block did; unknown for the block that a node starts from.
-    pub(crate) trace: Option<M::Trace>,
 }
 
 /// Why a block has no state.
@@ -46,7 +44,6 @@ impl<M: Machine> Executed<M> {
             },
             envelope,
             changes: Vec::new(),
-            trace: None,
         }
     }
 
@@ -63,17 +60,16 @@ impl<M: Machine> Executed<M> {
         if !follows {
             return Err(ExecuteError::Place);
         }
-        let effect = machine
+        let (state, changes) = machine
             .execute(&self.after, &block.place(), &envelope.header, &block.body)
             .map_err(ExecuteError::Refused)?;
         Ok(Self {
             envelope: envelope.clone(),
             after: Committed {
                 header: envelope.header.clone(),
-                state: effect.state,
+                state,
             },
-            changes: effect.changes,
-            trace: Some(effect.trace),
+            changes,
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use nesa_chain::{Block, Changes, Committed, Effect, Machine, Offer, Peek, Place, Proposed};
+use nesa_chain::{Block, Changes, Committed, Machine, Offer, Peek, Place, Proposed};
 use nesa_codec::{Decode as _, Hasher, Reader, Writer};
 use nesa_finality::{Domain, Evidence};
 
@@ -141,7 +141,6 @@ impl Bank {
 
 impl Machine for Bank {
     type State = Ledger;
-    type Trace = usize;
     type Refusal = Refused;
 
     fn genesis(&self) -> Committed<Ledger> {
@@ -167,7 +166,7 @@ impl Machine for Bank {
         parent: &Committed<Ledger>,
         place: &Place,
         offer: &Offer,
-    ) -> Result<Proposed<Ledger, usize>, Refused> {
+    ) -> Result<Proposed<Ledger>, Refused> {
         let (mut state, mut changes) = ((*parent.state).clone(), Vec::new());
         let (mut body, mut hopeless) = (Writer::default(), Vec::new());
         let punished: Vec<_> = offer.evidence.iter().take(1).collect();
@@ -187,20 +186,19 @@ impl Machine for Bank {
                 Err(_) => {}
             }
         }
-        let trace = kept.len();
-        body.len(trace);
+        body.len(kept.len());
         for bytes in kept {
             body.bytes(bytes);
         }
         let state = Arc::new(state);
-        Ok(Proposed {
+        let after = Committed {
             header: header(self.name, place.height, &state),
+            state,
+        };
+        Ok(Proposed {
+            after,
             body: body.into_bytes(),
-            effect: Effect {
-                state,
-                changes,
-                trace,
-            },
+            changes,
             hopeless,
         })
     }
@@ -211,7 +209,7 @@ impl Machine for Bank {
         place: &Place,
         given: &[u8],
         body: &[u8],
-    ) -> Result<Effect<Ledger, usize>, Refused> {
+    ) -> Result<(Ledger, Changes), Refused> {
         let bad = |_| Refused("the body does not decode");
         let (mut state, mut changes) = ((*parent.state).clone(), Vec::new());
         let mut r = Reader::new(body);
@@ -221,8 +219,7 @@ impl Machine for Bank {
                 return Err(Refused("the evidence proves nothing"));
             }
         }
-        let trace = r.len(100_000).map_err(bad)?;
-        for _ in 0..trace {
+        for _ in 0..r.len(100_000).map_err(bad)? {
             let bytes = r.bytes(64).map_err(bad)?;
             let applied = apply(&mut state, &mut changes, bytes);
             applied.map_err(|_| Refused("a transfer does not apply"))?;
@@ -232,16 +229,16 @@ impl Machine for Bank {
         if header(self.name, place.height, &state) != given {
             return Err(Refused("the header is another state's"));
         }
-        Ok(Effect {
-            state,
-            changes,
-            trace,
-        })
+        Ok((state, changes))
     }
 
-    fn finalized(&self, block: &Block, _: &Ledger, trace: &usize) {
+    fn finalized(&self, _: &Committed<Ledger>, block: &Block) {
+        let mut r = Reader::new(&block.body);
+        for _ in 0..r.len(1).unwrap() {
+            r.bytes(4096).unwrap();
+        }
         let mut heard = self.heard.lock().unwrap();
-        heard.insert(block.envelope.height, *trace);
+        heard.insert(block.envelope.height, r.len(100_000).unwrap());
     }
 
     fn admit(&self, state: &Ledger, transaction: &[u8]) -> Result<Peek, Refused> {
