@@ -228,6 +228,21 @@ impl<C: Contracts> Ledger<C> {
         place: &Place,
         block: &Block,
     ) -> Result<Executed, BlockError> {
+        self.execute_known(parent, place, block, &|_| None)
+    }
+
+    /// As [`Ledger::execute`], sparing the signatures of transactions that were decoded before:
+    /// `known` may return the one with these bytes.
+    ///
+    /// # Errors
+    /// As [`Ledger::execute`].
+    pub fn execute_known(
+        &self,
+        parent: &Committed,
+        place: &Place,
+        block: &Block,
+        known: &dyn Fn(&[u8]) -> Option<Tx>,
+    ) -> Result<Executed, BlockError> {
         let (body, header) = (&block.body, &block.header);
         if body.txs.len() > TXS_MAX || body.evidence.len() > EVIDENCE_MAX {
             return Err(BlockError::Limit("the count"));
@@ -239,7 +254,10 @@ impl<C: Contracts> Ledger<C> {
         }
         draft.begin()?;
         for (at, bytes) in body.txs.iter().enumerate() {
-            let tx = Tx::decode(bytes).map_err(|e| BlockError::Tx(at, e))?;
+            let tx = match known(bytes).filter(|tx| tx.bytes() == bytes) {
+                Some(tx) => tx,
+                None => Tx::decode(bytes).map_err(|e| BlockError::Tx(at, e))?,
+            };
             let done = draft.tx(&tx, &self.contracts).map_err(BlockError::Broken)?;
             done.map_err(|unfit| BlockError::Unfit(at, unfit))?;
         }
