@@ -23,7 +23,9 @@ pub(crate) fn prove(model: &Model, rows: &[Vec<i32>], out: &Path) -> Result<Valu
         .map_err(|e| Failure::new(crate::failure::FAILED, e))?;
     let seconds = started.elapsed().as_secs_f64();
     let bytes = proof.to_bytes();
-    disk::write(out, &bytes, Access::Owner).map_err(nesa_storage::Error::from)?;
+    // A bare name has no folder to write in.
+    let at = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
+    disk::write(&at, &bytes, Access::Owner).map_err(nesa_storage::Error::from)?;
     let started = Instant::now();
     (proof.verify(model)).map_err(|e| Failure::new(crate::failure::FAILED, e))?;
     let verify_seconds = started.elapsed().as_secs_f64();
