@@ -139,10 +139,10 @@ impl Row {
         self.cells.iter().all(Cell::holds)
     }
 
-    /// Whether no level refuses it. The control is no attack.
+    /// Whether no level refuses it.
     #[must_use]
     pub fn is_undetected(&self) -> bool {
-        self.group != CONTROL && self.cells.iter().all(|c| c.refusal().is_none())
+        self.cells.iter().all(|c| c.refusal().is_none())
     }
 }
 

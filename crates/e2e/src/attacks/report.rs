@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Cell, Expected, Level, Row};
+use super::{CONTROL, Cell, Expected, Level, Row};
 
-/// What the table comes to.
+/// What the table comes to, less the control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
     /// Attacks.
@@ -22,7 +22,7 @@ pub struct Summary {
     pub not_applicable: usize,
     /// Attacks that no level refuses.
     pub undetected: usize,
-    /// Cells in which something else came than was declared.
+    /// Cells in which something else came than was declared, the control's among them.
     pub differ: usize,
 }
 
@@ -30,18 +30,20 @@ impl Summary {
     /// Of `rows`.
     #[must_use]
     pub fn of(rows: &[Row]) -> Self {
-        let cells = || rows.iter().flat_map(|r| &r.cells);
+        let attacks = || rows.iter().filter(|r| r.group != CONTROL);
+        let cells = || attacks().flat_map(|r| &r.cells);
+        let all = rows.iter().flat_map(|r| &r.cells);
         let refused = |c: &&Cell| c.refusal().is_some();
         Self {
-            attacks: rows.len(),
+            attacks: attacks().count(),
             told: cells().filter(|c| c.judged.is_some()).count(),
             refused: cells().filter(refused).count(),
             not_claimed: cells()
                 .filter(|c| c.expected == Expected::NotClaimed)
                 .count(),
             not_applicable: cells().filter(|c| c.judged.is_none()).count(),
-            undetected: rows.iter().filter(|r| r.is_undetected()).count(),
-            differ: cells().filter(|c| !c.holds()).count(),
+            undetected: attacks().filter(|r| r.is_undetected()).count(),
+            differ: all.filter(|c| !c.holds()).count(),
         }
     }
 }
