@@ -3,7 +3,8 @@
 //! Everything heavy happens away from the actor and from the I/O thread: the run comes from what the
 //! actor kept, its blocks from disk, one at a time.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nesa_model::block::Common;
 use nesa_model::{Block, Engine, Manifest, PartId};
@@ -20,9 +21,54 @@ use crate::node::{STATEMENTS, Shared};
 use crate::session::{FIRST_FRAME_MS_MAX, SEND_MS_MAX};
 
 /// Disputes that a node answers at once; each may hold a run and one block in memory.
-pub(crate) const DISPUTES_MAX: usize = 2;
-/// Longest wait for the next question, in ms: the other side computes its run meanwhile.
-const ASK_MS_MAX: u64 = 120_000;
+const DISPUTES_MAX: usize = 8;
+/// Of these, disputes that one peer opened.
+const DISPUTES_OF_PEER_MAX: usize = 2;
+/// Longest wait for the first question, in ms: the other side computes its run meanwhile.
+const FIRST_ASK_MS_MAX: u64 = 120_000;
+/// Longest wait for a further question, in ms.
+const ASK_MS_MAX: u64 = 40_000;
+
+/// Places for disputes that are answered at once, by who opened them.
+#[derive(Debug, Default)]
+pub(crate) struct Places(Mutex<BTreeMap<[u8; 32], usize>>);
+
+/// A taken place; free again when dropped.
+struct Place<'a> {
+    places: &'a Places,
+    peer: [u8; 32],
+}
+
+impl Places {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, peer: [u8; 32]) -> Option<Place<'_>> {
+        let mut all = self.all();
+        if all.values().sum::<usize>() >= DISPUTES_MAX {
+            return None;
+        }
+        let own = all.entry(peer).or_default();
+        if *own >= DISPUTES_OF_PEER_MAX {
+            return None;
+        }
+        *own += 1;
+        Some(Place { places: self, peer })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut all = self.places.all();
+        if let Some(own) = all.get_mut(&self.peer) {
+            *own -= 1;
+            if *own == 0 {
+                all.remove(&self.peer);
+            }
+        }
+    }
+}
 
 fn refusal(code: RefusalCode, text: impl Into<String>) -> Refusal {
     Refusal::new(code, text)
@@ -69,7 +115,7 @@ where
         let text = "a dispute stream starts with Open";
         return Err(refusal(RefusalCode::Protocol, text));
     };
-    let Ok(_place) = shared.disputes.try_acquire() else {
+    let Some(_place) = shared.disputes.take(*from) else {
         let text = "as many disputes as this node takes are under way; try again later";
         return Err(refusal(RefusalCode::Busy, text));
     };
@@ -77,8 +123,13 @@ where
     let side = admit(&matter, &run, from)?;
     let mut witness = Witness::new(shared, *matter, side, run).await?;
     referee.send(&Message::Ready).await?;
-    for _ in 0..ASKS_MAX {
-        match referee.receive(ASK_MS_MAX).await? {
+    for asked in 0..ASKS_MAX {
+        let wait = if asked == 0 {
+            FIRST_ASK_MS_MAX
+        } else {
+            ASK_MS_MAX
+        };
+        match referee.receive(wait).await? {
             None => return Ok(()),
             Some(Message::Ask(ask)) => {
                 let (back, answer) = witness.answer(ask).await?;

@@ -40,7 +40,7 @@ pub(crate) struct Shared<T: Transport, C> {
     pub(crate) directory: Option<Server<Metered<T>, C>>,
     pub(crate) identity: Identity,
     /// Places for disputes that are answered at once.
-    pub(crate) disputes: Semaphore,
+    pub(crate) disputes: dispute::Places,
     status: Arc<Status>,
     streams: AtomicU64,
 }
@@ -124,7 +124,7 @@ impl<T: Transport, C: Clock> Node<T, C> {
             pool: Pool::default(),
             directory,
             identity,
-            disputes: Semaphore::new(dispute::DISPUTES_MAX),
+            disputes: dispute::Places::default(),
             status,
             streams: AtomicU64::new(1),
         });

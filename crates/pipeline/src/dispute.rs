@@ -108,3 +108,69 @@ pub fn admit(matter: &Matter, run: &Kept, from: &PeerKey) -> Result<Side, Refusa
     }
     Ok(side)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nesa_codec::Digest;
+    use nesa_model::testing::{self, Noise};
+    use nesa_proof::{HopStatement, SignedHop};
+
+    fn examples() -> Vec<Message> {
+        let manifest = testing::model(&testing::shapes()[0], 1).manifest;
+        let zero = Digest::default();
+        let statement = HopStatement {
+            node: [1; 32],
+            session: zero,
+            model: manifest.root(),
+            first: 0,
+            end: 1,
+            positions: 3,
+            input: zero,
+            output: zero,
+            trace: zero,
+            transcript: zero,
+            nonce_commitment: zero,
+            price: 0,
+        };
+        let hop: SignedHop = statement.signed(&|_| [2; 64]);
+        let sides = [hop.clone(), hop];
+        let matter = Matter::opened(manifest, sides, zero, [3; 32], &|_| [4; 64]);
+        vec![
+            Message::Open(Box::new(matter)),
+            Message::Ready,
+            Message::Ask(vec![7; ASK_BYTES_MAX]),
+            Message::Answer(Box::new(SignedMove {
+                side: Side::B,
+                round: 3,
+                bytes: vec![1, 2],
+                signature: [5; 64],
+            })),
+            Message::Refused(Refusal::new(RefusalCode::Busy, "later")),
+        ]
+    }
+
+    #[test]
+    fn messages_have_one_encoding_and_no_bytes_make_decoding_panic() {
+        let n = &mut Noise(2);
+        for m in examples() {
+            let bytes = m.payload();
+            assert_eq!(Message::decode(m.kind(), &bytes), Ok(m.clone()));
+            let mut longer = bytes.clone();
+            longer.push(0);
+            assert!(Message::decode(m.kind(), &longer).is_err());
+            for _ in 0..2_000 {
+                let mut other = bytes.clone();
+                other.truncate((n.bits() % (bytes.len() as u64 + 1)) as usize);
+                if let Some(b) = other.get_mut((n.bits() % 300) as usize) {
+                    *b ^= n.bits() as u8;
+                }
+                if let Ok(read) = Message::decode(m.kind(), &other) {
+                    assert_eq!(read.payload(), other);
+                }
+            }
+        }
+        assert!(Message::decode(3, &Message::Ask(vec![0; ASK_BYTES_MAX + 1]).payload()).is_err());
+        assert!(Message::decode(9, &[]).is_err());
+    }
+}
