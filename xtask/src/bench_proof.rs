@@ -1,7 +1,8 @@
 //! What a succinct proof costs: MiniLM and SmolLM2 at 128 positions, proved and verified by `nesa`.
 //!
 //! Time against the integer run itself is a ratio within one process; seconds depend on the machine and its load, so both
-//! wall and CPU seconds are printed.
+//! wall and CPU seconds are printed. Growth over depth is read off the ranges of one proof (blocks and seconds of each),
+//! growth over positions off an encoder's proofs of longer and longer texts.
 
 use std::path::Path;
 
@@ -49,6 +50,7 @@ pub(crate) fn run(json: bool) -> Result<()> {
             json!({"figures": one, "within_bounds": within}),
         );
     }
+    all.insert("growth_over_positions".to_owned(), growth(&home)?);
     live::report(json, "a succinct proof", ok, &Value::Object(all))
 }
 
@@ -57,6 +59,21 @@ fn encoder(home: &Path) -> Result<Value> {
         "A patient with fever and cough was seen on Monday. ".repeat(11) + "She was sent home.";
     let out = home.join("minilm.nesaproof");
     prove(home, &["--model", "minilm", "--text", &text], &out)
+}
+
+/// MiniLM at 16 to 128 positions: seconds per position, and over the run itself.
+fn growth(home: &Path) -> Result<Value> {
+    let mut all = Vec::new();
+    for words in [14, 30, 62, 126] {
+        let text = "fever ".repeat(words);
+        let out = home.join("growth.nesaproof");
+        let one = prove(home, &["--model", "minilm", "--text", &text], &out)?;
+        all.push(json!({
+            "positions": one["positions"], "seconds": one["seconds"], "cpu_seconds": one["cpu_seconds"],
+            "bytes": one["bytes"], "ratio": one["ratio"], "verify_seconds": one["verify_seconds"],
+        }));
+    }
+    Ok(Value::Array(all))
 }
 
 fn decoder(home: &Path) -> Result<Value> {

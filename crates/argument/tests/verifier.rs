@@ -106,7 +106,7 @@ fn verifier_refuses_statements_out_of_range_for_their_reason() {
         is("number of positions", &|p| p.x.truncate(p.shape.dim - 1));
         is("number of positions", &|p| p.x.resize(65 * p.shape.dim, 0));
         is("number of rows", &|p| {
-            p.x.truncate(POSITIONS * p.shape.dim - 1)
+            p.x.truncate(POSITIONS * p.shape.dim - 1);
         });
         is("number of rows", &|p| p.x.push(0));
         is("number of rows", &|p| p.y.push(0));

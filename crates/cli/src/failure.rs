@@ -104,6 +104,17 @@ impl From<nesa_model::ModelError> for Failure {
     }
 }
 
+impl From<nesa_wallet::WalletError> for Failure {
+    fn from(error: nesa_wallet::WalletError) -> Self {
+        use nesa_wallet::WalletError as E;
+        let code = match error {
+            E::Name(_) | E::Short(_) | E::Readable(_) | E::Secret => USAGE,
+            _ => FAILED,
+        };
+        Self::new(code, error)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,7 @@
 
 mod cmd;
 mod failure;
+mod keys;
 pub mod net;
 mod output;
 

@@ -400,3 +400,85 @@ fn a_pull_from_the_cache_needs_no_network() {
     let again = s.nesa(&["model", "pull", "glassllm", "--json"]).json();
     assert_eq!(again["root"], pulled["root"]);
 }
+
+/// A passphrase file as its owner would leave it.
+#[cfg(unix)]
+fn passphrase_file(scene: &Scene, name: &str, text: &str, mode: u32) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = scene.folder.path().join(name);
+    std::fs::write(&path, text).expect("writes");
+    let permissions = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(&path, permissions).expect("sets");
+    path
+}
+
+#[test]
+#[cfg(unix)]
+fn keys_are_made_moved_and_never_printed() {
+    let scene = Scene::new();
+    let file = passphrase_file(&scene, "passphrase", "a long passphrase\n", 0o600);
+    let with =
+        |args: &[&str]| scene.nesa(&[args, &["--passphrase-file", text(&file), "--json"]].concat());
+    let made = with(&["key", "new", "main"]).json();
+    let address = made["address"].as_str().expect("an address").to_owned();
+    assert!(
+        address.starts_with("0x") && address.len() == 42,
+        "{address}"
+    );
+    fails(&with(&["key", "new", "main"]), 1, "exists already");
+    // The first account of Ethereum's usual development mnemonic.
+    let secret = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+    let raw = passphrase_file(&scene, "secret", secret, 0o600);
+    let imported = with(&["key", "import", "dev", text(&raw), "--secret"]);
+    assert_eq!(
+        imported.json()["address"],
+        "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+    );
+    let listed = scene.nesa(&["key", "ls", "--json"]).json();
+    assert_eq!(listed["keys"].as_array().map(Vec::len), Some(2));
+    assert_eq!(listed["keys"][1]["address"], address.as_str());
+    // What is exported is a keystore file: another home takes it under the same passphrase.
+    let exported = scene.nesa(&["key", "export", "dev"]);
+    assert_eq!(exported.code, 0, "{}", exported.err);
+    assert!(!exported.out.contains(secret));
+    let moved = passphrase_file(&scene, "moved", &exported.out, 0o600);
+    let other = Scene::new();
+    let taken = other.nesa(&[
+        "key",
+        "import",
+        "dev",
+        text(&moved),
+        "--passphrase-file",
+        text(&file),
+        "--json",
+    ]);
+    assert_eq!(taken.json()["address"], imported.json()["address"]);
+    let unattended = other.nesa(&["key", "new", "node", "--unattended", "--json"]);
+    assert_eq!(unattended.code, 0, "{}", unattended.err);
+}
+
+#[test]
+#[cfg(unix)]
+fn keys_are_refused_where_a_passphrase_is_not_safe() {
+    let scene = Scene::new();
+    let new = |file: &Path| scene.nesa(&["key", "new", "--passphrase-file", text(file)]);
+    let open = passphrase_file(&scene, "open", "a long passphrase", 0o644);
+    fails(&new(&open), 2, "can be read by others");
+    let short = passphrase_file(&scene, "short", "1234", 0o600);
+    fails(&new(&short), 2, "at least 8 characters");
+    fails(&scene.nesa(&["key", "new"]), 2, "--passphrase-file");
+    fails(
+        &scene.nesa(&["key", "new", "../x", "--unattended"]),
+        2,
+        "no name",
+    );
+    fails(
+        &scene.nesa(&["key", "export", "none"]),
+        1,
+        "there is no key",
+    );
+    assert_eq!(
+        scene.nesa(&["key", "ls", "--json"]).json()["keys"],
+        serde_json::json!([])
+    );
+}

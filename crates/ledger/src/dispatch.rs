@@ -111,6 +111,8 @@ macro_rules! families {
 // One line per family. Their numbers are Family::INDEX.
 families! {
     Staking = crate::staking::Staking,
+    Operators = crate::operators::Operators,
+    Models = crate::models::Models,
     Sessions = crate::sessions::Sessions,
 }
 

@@ -28,6 +28,8 @@ pub mod dispatch;
 pub mod epoch;
 mod execute;
 mod genesis;
+pub mod models;
+pub mod operators;
 pub mod params;
 pub mod query;
 pub mod receipt;

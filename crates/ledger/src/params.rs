@@ -137,6 +137,15 @@ params! {
     slash_equivocation_ppm: u32 = 50_000, 1, PPM, "What an equivocator and its delegators lose.";
     slash_burn_ppm: u32 = 500_000, 500_000, PPM, "What part of a slash is burned; at least half, or self-reporting would pay.";
     jail_blocks: u64 = 1_000, 1, 1 << 32, "How long a jailed validator waits before it may return.";
+    // Operators.
+    operator_bond_min: Amount = Amount::nes(100), Amount(1), Amount::nes(1_000_000_000), "The least bond with which a node takes leases.";
+    heartbeat_blocks: u64 = 1_200, 2, 1 << 32, "A node that promised to serve says so at least this often.";
+    lease_blocks_max: u64 = 2_000_000, 1, 1 << 40, "How far ahead a lease may end.";
+    reputation_start: u32 = 8_192, 0, 65_536, "The score of a new node, in steps of 1/1,024 of a base-2 logarithm.";
+    reputation_threshold: u32 = 4_096, 0, 65_536, "The least score with which a node takes leases.";
+    reputation_gain: u32 = 32, 0, 4_096, "What a passed audit or a won dispute adds to a score.";
+    reputation_timeout_loss: u32 = 256, 0, 65_536, "What a missed deadline takes from a score.";
+    reputation_fault_loss: u32 = 6_144, 1, 65_536, "What proven wrong work takes from a score.";
     // Sessions.
     session_price_min: Amount = Amount(1), Amount(0), Amount::nes(1), "The least price per unit of work.";
     session_deposit_min: Amount = Amount(1_000_000_000_000_000), Amount(1), Amount::nes(1_000_000), "The least escrow of a session.";

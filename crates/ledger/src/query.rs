@@ -4,7 +4,7 @@ use nesa_codec::merkle::{self, Path, Tree};
 
 use crate::block::Header;
 use crate::receipt::Receipt;
-use crate::state::{Proof, State, StateError};
+use crate::state::{Key, Mark, Proof, Read, State, StateError, Table};
 use crate::{Account, Address, Amount, account, supply};
 
 /// The most rows that a list gives at once.
@@ -22,6 +22,29 @@ pub fn account(state: &State, address: &Address) -> Result<Account, StateError> 
 #[must_use]
 pub fn account_proof(state: &State, address: &Address) -> Proof {
     state.prove(&account::ACCOUNTS.key(address))
+}
+
+/// At most `limit` and at most [`PAGE_MAX`] ids under an owner in an index, above `after`.
+pub(crate) fn page<O: Key + Copy + PartialEq, I: Key + Copy + Default + PartialEq>(
+    index: &Table<(O, I), Mark>,
+    from: &impl Read,
+    owner: &O,
+    after: Option<&I>,
+    limit: usize,
+) -> Result<Vec<I>, StateError> {
+    let first = (*owner, after.copied().unwrap_or_default());
+    let most = limit.min(PAGE_MAX);
+    let mut out = Vec::new();
+    for row in index.rows(from, Some(&first)).take(most + 1) {
+        let ((who, id), _) = row?;
+        if who != *owner || out.len() == most {
+            break;
+        }
+        if Some(&id) != after {
+            out.push(id);
+        }
+    }
+    Ok(out)
 }
 
 /// What there is: minted, burned.

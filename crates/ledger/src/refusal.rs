@@ -1,5 +1,7 @@
 //! Why an action has no effect. One line per family.
 
+use crate::models::ModelError;
+use crate::operators::OperatorError;
 use crate::sessions::SessionError;
 use crate::staking::StakingError;
 use crate::state::StateError;
@@ -44,6 +46,12 @@ pub enum Refusal {
     /// Staking.
     #[error(transparent)]
     Staking(#[from] StakingError),
+    /// Models.
+    #[error(transparent)]
+    Models(#[from] ModelError),
+    /// Operators.
+    #[error(transparent)]
+    Operators(#[from] OperatorError),
     /// Sessions.
     #[error(transparent)]
     Sessions(#[from] SessionError),

@@ -25,6 +25,24 @@ pub const UNBONDING: u8 = 18;
 pub const UNBONDINGS: u8 = 20;
 /// `()` → [`crate::staking::Seats`].
 pub const SEATS: u8 = 21;
+/// ed25519 key → [`crate::operators::Operator`].
+pub const OPERATORS: u8 = 32;
+/// id → [`crate::operators::Lease`].
+pub const LEASES: u8 = 33;
+/// (model, lease) → ().
+pub const LEASES_BY_MODEL: u8 = 34;
+/// (node, lease) → ().
+pub const LEASES_BY_NODE: u8 = 35;
+/// root → [`crate::models::Model`].
+pub const MODELS: u8 = 48;
+/// root → [`crate::models::Shards`].
+pub const MODEL_SHARDS: u8 = 49;
+/// (root, address) → ().
+pub const MODEL_ALLOWED: u8 = 50;
+/// (root of the first version, number) → root.
+pub const MODEL_VERSIONS: u8 = 51;
+/// (publisher, root) → ().
+pub const MODELS_BY_PUBLISHER: u8 = 52;
 /// id → [`crate::sessions::Session`].
 pub const SESSIONS: u8 = 64;
 /// (session, number) → [`crate::sessions::Lane`].

@@ -143,6 +143,14 @@ impl Keystore {
         stated_address(&read(&path)?).ok_or_else(|| file(&path, "it states no address"))
     }
 
+    /// A key's file, encrypted as it is.
+    ///
+    /// # Errors
+    /// [`WalletError::Missing`], [`WalletError::File`].
+    pub fn file(&self, name: &str) -> Result<Value, WalletError> {
+        read(&self.existing(name)?)
+    }
+
     fn existing(&self, name: &str) -> Result<PathBuf, WalletError> {
         if self.has(name)? {
             return self.path(name);

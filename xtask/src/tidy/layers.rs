@@ -9,7 +9,7 @@ use super::tree::demand;
 use crate::root;
 
 /// Every crate with its layer; dependencies point to a lower one.
-const LAYERS: [(&str, u8); 26] = [
+const LAYERS: [(&str, u8); 27] = [
     ("nesa-codec", 0),
     ("nesa-field", 0),
     ("nesa-finality", 1),
@@ -33,6 +33,7 @@ const LAYERS: [(&str, u8); 26] = [
     ("nesa-wallet", 4),
     ("nesa-gateway", 5),
     ("nesa-nesad", 5),
+    ("nesa-validator", 5),
     ("nesa-cli", 5),
     ("nesa-bench", 5),
     ("nesa-e2e", 6),
@@ -48,7 +49,13 @@ const SIDEWAYS: [(&str, &str); 7] = [
     ("nesa-cli", "nesa-gateway"),
 ];
 /// The crates that may wait: everything below is pure.
-const TOKIO: [&str; 4] = ["nesa-net", "nesa-nesad", "nesa-cli", "nesa-gateway"];
+const TOKIO: [&str; 5] = [
+    "nesa-net",
+    "nesa-nesad",
+    "nesa-cli",
+    "nesa-gateway",
+    "nesa-validator",
+];
 /// What a node must never contain: text, keys of clients, float checkpoints, user surfaces.
 const NOT_IN_NODES: [&str; 8] = [
     "nesa-attack",

@@ -17,6 +17,7 @@ mod prove;
 mod refereed;
 mod up;
 mod verify;
+mod wallet;
 
 use crate::{Context, Failure};
 
@@ -51,6 +52,9 @@ pub(crate) enum Command {
     /// Make, list and move keys that own NES
     #[command(subcommand)]
     Key(key::Key),
+    /// Hold and send NES
+    #[command(subcommand)]
+    Wallet(wallet::Wallet),
     /// Check this machine and say what to fix
     Doctor(doctor::Doctor),
     /// Print the completions of a shell
@@ -72,6 +76,7 @@ impl Command {
             Self::Verify(v) => verify::run(&v, context),
             Self::Model(m) => m.run(context),
             Self::Key(k) => k.run(context),
+            Self::Wallet(w) => w.run(context),
             Self::Doctor(d) => doctor::run(&d, context),
             Self::Completions(c) => completions::run(&c, &context.out),
         }

@@ -165,6 +165,8 @@ pub(crate) struct Made {
     bytes: usize,
     /// Seconds of proving in this run; ranges that were found done are not in it.
     seconds: f64,
+    /// The same by range.
+    by_range: Vec<f64>,
     /// CPU seconds of this process so far, where the system tells.
     cpu: Option<f64>,
     /// Seconds of computing the same rows with the engine.
@@ -195,6 +197,7 @@ impl Made {
             "ranges": self.proof.ranges.iter().map(|r| r.end).collect::<Vec<_>>(),
             "bytes": self.bytes,
             "seconds": self.seconds,
+            "range_seconds": self.by_range,
             "native_seconds": self.native,
             "cpu_seconds": self.cpu,
             "peak_bytes": cpu::peak_bytes(),
@@ -244,7 +247,7 @@ pub(crate) fn prove(
     let ranges = begun(out, &inference);
     let mut proof = InferenceProof { inference, ranges };
     let bar = context.out.bar(shape.layers as u64 * STAGES, Unit::Items);
-    let (mut seconds, mut native) = (0.0, 0.0);
+    let (mut by_range, mut native) = (Vec::new(), 0.0);
     let mut first = 0u32;
     for range in &proof.ranges {
         first = range.end;
@@ -267,8 +270,9 @@ pub(crate) fn prove(
             output: &after,
         };
         let (made, spent) = range(&statement, &bar)?;
-        (native, seconds) = (native + took, seconds + spent);
+        native += took;
         first = layers.end;
+        by_range.push(spent);
         rows.clone_from(&after);
         proof.ranges.push(Range {
             end: first,
@@ -285,7 +289,8 @@ pub(crate) fn prove(
     Ok(Made {
         proof,
         bytes: bytes.len(),
-        seconds,
+        seconds: by_range.iter().sum(),
+        by_range,
         cpu: cpu::seconds(),
         native,
     })

@@ -311,7 +311,8 @@ fn a_receipt_with_both_signatures_is_refereed_for_whoever_reads_it() {
         s[0].hop.statement.trace.0[0] ^= 1;
         s[0].hop = routes.networks[1].sign_as(0, &s[0].hop);
     };
-    let changes: [&dyn Fn(&mut Vec<Second>); 4] = [
+    type Change<'a> = &'a dyn Fn(&mut Vec<Second>);
+    let changes: [Change<'_>; 4] = [
         &other_trace,
         &|s| s[1].hop.signature[0] ^= 1,
         &|s| s[1].hop = routes.talks[0].statements()[1].clone(),

@@ -55,10 +55,8 @@ impl Family for Sessions {
         let many = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         match call {
             Call::open(c) => 80_000 + many(c.payees.len()).saturating_mul(10_000),
-            Call::topUp(_) => 40_000,
-            Call::settle(_) => 40_000,
+            Call::topUp(_) | Call::settle(_) | Call::requestClose(_) => 40_000,
             Call::settleMany(c) => many(c.claims.len()).saturating_mul(40_000),
-            Call::requestClose(_) => 40_000,
         }
     }
 

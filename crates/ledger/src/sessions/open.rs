@@ -11,7 +11,7 @@ use super::types::{Session, SessionError, Stage};
 use super::{Sessions, escrow};
 use crate::dispatch::Family as _;
 use crate::state::{Mark, Read, StateError};
-use crate::{Address, Amount, Context, PPM, Refusal, deadlines};
+use crate::{Address, Amount, Context, PPM, Refusal, deadlines, models};
 
 /// The name of the `n`-th session that an address opens, counted from zero. No name comes twice.
 #[must_use]
@@ -39,13 +39,14 @@ pub(super) fn apply(ctx: &mut Context<'_>, call: &openCall) -> Result<Digest, Re
         return Err(SessionError::Key.into());
     }
     let lanes = lanes(call)?;
-    let price = price(ctx, call)?;
+    let payer = ctx.caller;
+    let model = models::usable(&*ctx.state, &Digest(call.model.0), &payer)?;
+    let price = price(ctx, call, model.price)?;
     check_expiry(ctx, call.expiry)?;
     let deposit = ctx.value;
     if deposit < ctx.params.session_deposit_min {
         return Err(SessionError::Deposit(ctx.params.session_deposit_min).into());
     }
-    let payer = ctx.caller;
     let id = next_session_id(&*ctx.state, &ctx.env.domain, &payer)?;
     let n = OPENED.get(&*ctx.state, &payer)?.unwrap_or_default().0;
     OPENED.set(ctx.state, &payer, &Count(n + 1));
@@ -56,8 +57,8 @@ pub(super) fn apply(ctx: &mut Context<'_>, call: &openCall) -> Result<Digest, Re
         price,
         bucket: ctx.params.work_bucket,
         rates: Rates::of(ctx.params),
-        publisher: Address::default(),
-        royalty_ppm: 0,
+        publisher: model.publisher,
+        royalty_ppm: model.royalty_ppm,
         deposit,
         paid: Amount::ZERO,
         stage: Stage::Open,
@@ -102,9 +103,9 @@ fn lanes(call: &openCall) -> Result<Vec<Lane>, SessionError> {
     Ok(payees.iter().zip(shares).map(lane).collect())
 }
 
-fn price(ctx: &Context<'_>, call: &openCall) -> Result<Amount, SessionError> {
+fn price(ctx: &Context<'_>, call: &openCall, of_model: Amount) -> Result<Amount, SessionError> {
     let price = Amount::try_from(call.price).map_err(|_| SessionError::PriceHigh)?;
-    let least = ctx.params.session_price_min;
+    let least = ctx.params.session_price_min.max(of_model);
     if price < least {
         return Err(SessionError::PriceLow(least));
     }

@@ -5,7 +5,6 @@ use nesa_codec::Digest;
 use super::types::{BY_PAYER, LANES, Lane, SESSIONS, Session};
 use super::voucher::LaneTerms;
 use crate::Address;
-use crate::query::PAGE_MAX;
 use crate::state::{Read, StateError};
 
 /// A session with its lanes; `None` where there never was one or it is long over.
@@ -37,7 +36,7 @@ pub fn lane_terms(
     Ok(Some(session.terms(id, lane, row.share_ppm)))
 }
 
-/// At most `limit` and at most [`PAGE_MAX`] sessions of a payer, by id, above `after`.
+/// At most `limit` and at most [`crate::query::PAGE_MAX`] sessions of a payer, by id, above `after`.
 ///
 /// # Errors
 /// [`StateError`] on foreign bytes.
@@ -47,17 +46,5 @@ pub fn sessions_of(
     after: Option<&Digest>,
     limit: usize,
 ) -> Result<Vec<Digest>, StateError> {
-    let first = (*payer, after.copied().unwrap_or_default());
-    let rows = BY_PAYER.rows(from, Some(&first));
-    let mut out = Vec::new();
-    for row in rows.take(limit.min(PAGE_MAX) + 1) {
-        let ((who, id), _) = row?;
-        if who != *payer || out.len() == limit.min(PAGE_MAX) {
-            break;
-        }
-        if Some(&id) != after {
-            out.push(id);
-        }
-    }
-    Ok(out)
+    crate::query::page(&BY_PAYER, from, payer, after, limit)
 }

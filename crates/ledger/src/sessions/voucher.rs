@@ -151,7 +151,7 @@ impl Voucher {
         if !grows {
             return Err(VoucherError::Stale(before.sequence));
         }
-        if self.work % terms.bucket.max(1) != 0 {
+        if !self.work.is_multiple_of(terms.bucket.max(1)) {
             return Err(VoucherError::Bucket(terms.bucket));
         }
         if terms.price.times(u128::from(self.work)) != Some(self.amount) {

@@ -10,8 +10,8 @@ use crate::testing::RICH;
 
 #[test]
 fn a_session_costs_two_transactions_and_pays_to_the_unit() {
-    let mut w = World::new(params());
-    let before = w.balance(2);
+    let mut w = world();
+    let (before, publisher) = (w.balance(2), w.balance(PUBLISHER));
     let id = opened(&mut w, 2, 0, 100_000, 30, &[500_000, 500_000]);
     assert_eq!(held(&w, &id), Amount(100_000));
     let here = chain(&w);
@@ -40,7 +40,13 @@ fn a_session_costs_two_transactions_and_pays_to_the_unit() {
     let fee = u128::from(receipt.gas_used) * (receipt.gas_price - 1_000);
     let all_burned = crate::query::supply(&w.tip.state).unwrap().1;
     assert_eq!(all_burned.0 - burned.0 - fee, 360 + 720);
-    let rest = 36_012 - 10_210 - 20_400 - 1_800 - 1_080;
+    let royalty = w.balance(PUBLISHER).minus(publisher);
+    assert_eq!(
+        royalty,
+        Some(Amount(480 + 960)),
+        "4 %, the publisher's word"
+    );
+    let rest = 36_012 - 10_210 - 20_400 - 1_440 - 1_800 - 1_080;
     assert_eq!(pot(&w, &Pot::TREASURY) - treasury, rest);
     assert_eq!(held(&w, &id), Amount::ZERO, "the rest came back at once");
     assert_eq!(stage(&w, &id), Some(Stage::Closed));
@@ -54,7 +60,7 @@ fn a_session_costs_two_transactions_and_pays_to_the_unit() {
 
 #[test]
 fn what_an_opening_must_be() {
-    let mut w = World::new(params());
+    let mut w = world();
     let half = [500_000, 500_000];
     let good = open(0, 30, &half);
     let mut bad = Vec::new();
@@ -74,8 +80,11 @@ fn what_an_opening_must_be() {
     call.key = [0; 32].into();
     refuse(call, 2_000, "ed25519");
     let mut call = good.clone();
-    call.price = U256::ZERO;
-    refuse(call, 2_000, "price");
+    call.price = U256::from(1);
+    refuse(call, 2_000, "at least 0.000000000000000002 NES");
+    let mut call = good.clone();
+    call.model = [6; 32].into();
+    refuse(call, 2_000, "no model");
     let mut call = good;
     call.price = U256::MAX;
     refuse(call, 2_000, "price");
@@ -92,7 +101,7 @@ fn what_an_opening_must_be() {
 
 #[test]
 fn no_voucher_is_paid_twice_or_elsewhere() {
-    let mut w = World::new(params());
+    let mut w = world();
     let id = opened(&mut w, 2, 0, 10_000, 30, &[600_000, 400_000]);
     let other = opened(&mut w, 2, 0, 10_000, 30, &[600_000, 400_000]);
     assert_ne!(id, other, "same key, same terms, another session");
@@ -142,7 +151,7 @@ fn no_voucher_is_paid_twice_or_elsewhere() {
 
 #[test]
 fn one_bad_claim_does_not_stop_the_others() {
-    let mut w = World::new(params());
+    let mut w = world();
     let ids = [0, 1, 2].map(|n| opened(&mut w, 2 + n, n, 10_000, 30, &[1_000_000]));
     let here = chain(&w);
     assert!(settle(&mut w, &claim(&here, 1, voucher(ids[1], 0, 1, 400))).succeeded);
@@ -168,7 +177,7 @@ fn one_bad_claim_does_not_stop_the_others() {
 
 #[test]
 fn a_close_leaves_time_to_settle() {
-    let mut w = World::new(params());
+    let mut w = world();
     let id = opened(&mut w, 2, 0, 10_000, 30, &[1_000_000]);
     let here = chain(&w);
     let session = id.0.into();
@@ -185,12 +194,12 @@ fn a_close_leaves_time_to_settle() {
     let late = topUpCall { session, expiry: 0 };
     assert!(!w.call(2, ADDRESS, Amount(5_000), &late).succeeded);
     assert_eq!(stage(&w, &id), Some(Stage::Closing));
-    // Closing since height 3, over before the transactions of height 6.
+    // Closing since height 4, over before the transactions of height 7.
     let mut w2 = World {
         ledger: w.ledger.clone(),
         tip: w.tip.clone(),
     };
-    assert_eq!(w.tip.header.height, 5);
+    assert_eq!(w.tip.header.height, 6);
     let claim = claim(&here, 0, voucher(id, 0, 1, 400));
     let receipt = settle(&mut w2, &claim);
     assert!(!receipt.succeeded, "after the grace");
@@ -201,7 +210,7 @@ fn a_close_leaves_time_to_settle() {
 
 #[test]
 fn a_claim_settles_during_the_grace_and_the_rest_returns() {
-    let mut w = World::new(params());
+    let mut w = world();
     let id = opened(&mut w, 2, 0, 10_000, 30, &[1_000_000]);
     let here = chain(&w);
     let close = requestCloseCall {
@@ -219,7 +228,7 @@ fn a_claim_settles_during_the_grace_and_the_rest_returns() {
 
 #[test]
 fn more_escrow_and_more_time() {
-    let mut w = World::new(params());
+    let mut w = world();
     let id = opened(&mut w, 2, 0, 3_000, 10, &[500_000, 500_000]);
     let here = chain(&w);
     let rich = claim(&here, 0, voucher(id, 0, 1, 800));
@@ -244,14 +253,14 @@ fn more_escrow_and_more_time() {
         "the first expiry is past"
     );
     w.wait(4);
-    assert_eq!(w.tip.header.height, 21);
+    assert_eq!(w.tip.header.height, 22);
     assert_eq!(stage(&w, &id), Some(Stage::Closed));
     assert_eq!(held(&w, &id), Amount::ZERO);
 }
 
 #[test]
 fn lists_come_in_pages() {
-    let mut w = World::new(params());
+    let mut w = world();
     let mut ids: Vec<_> = (0..5)
         .map(|n| opened(&mut w, 2, n, 1_000, 30, &[1_000_000]))
         .collect();

@@ -10,6 +10,7 @@ use nesa_codec::{Digest, Encode as _};
 
 use super::abi::ISessions::{openCall, settleCall};
 use super::{ADDRESS, Chain, Claim, SignedVoucher, Voucher, commit_payee, escrow, find};
+use crate::models::abi::IModels::registerCall;
 use crate::testing::{CHAIN, World, address};
 use crate::{Address, Amount, Params, Receipt, supply};
 
@@ -26,6 +27,28 @@ fn params() -> Params {
         work_bucket: 4,
         ..Params::default()
     }
+}
+
+/// The publisher, and the royalty.
+const PUBLISHER: u8 = 6;
+const ROYALTY: u32 = 40_000;
+
+/// A chain with the model that sessions here are about.
+fn world() -> World {
+    let mut world = World::new(params());
+    let call = registerCall {
+        model: [5; 32].into(),
+        previous: [0; 32].into(),
+        manifest: [6; 32].into(),
+        shards: vec![[1; 32].into()],
+        price: U256::from(2),
+        royalty: ROYALTY,
+        modes: 1,
+        allowed: vec![],
+    };
+    let receipt = world.call(PUBLISHER, crate::models::ADDRESS, Amount::ZERO, &call);
+    assert!(receipt.succeeded, "{}", receipt.reason);
+    world
 }
 
 fn session_key(n: u8) -> SigningKey {

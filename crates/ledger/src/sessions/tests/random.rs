@@ -157,6 +157,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 /// Runs one step on the chain and in the model, which must agree on whether it succeeds.
+#[allow(clippy::too_many_lines, reason = "one arm per kind of step")]
 fn step(w: &mut World, m: &mut Model, op: &Op) -> Result<(), TestCaseError> {
     let height = w.tip.header.height + 1;
     let target = |m: &Model, at: usize| m.sessions.get(at).map_or(Digest::default(), |s| s.id);
@@ -288,7 +289,7 @@ proptest! {
 
     #[test]
     fn the_ledger_does_what_the_reference_does(ops in prop::collection::vec(op(), 1..40)) {
-        let mut w = World::new(params());
+        let mut w = world();
         let balances = [RICH.0; 8];
         let mut m = Model { params: params(), sessions: Vec::new(), balances };
         for op in &ops {

@@ -1,0 +1,213 @@
+//! The beginning of a chain as a file that people read and write.
+
+use alloy_primitives::Address;
+use nesa_ledger::{Amount, DECIMALS, Genesis, GenesisValidator, Params};
+use serde::{Deserialize, Serialize};
+
+/// Most bytes of a genesis file.
+pub const FILE_MAX: u64 = 16 << 20;
+
+/// The file. Sums are decimal numbers of NES, keys and addresses hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisFile {
+    /// The chain id of EIP-155.
+    pub chain_id: u64,
+    /// Milliseconds since 1970.
+    pub time_ms: u64,
+    /// Parameters other than the defaults, by name, in their smallest units.
+    #[serde(default)]
+    pub params: std::collections::BTreeMap<String, String>,
+    /// Who holds what.
+    pub allocations: std::collections::BTreeMap<Address, String>,
+    /// What the treasury starts with.
+    #[serde(default)]
+    pub treasury: Option<String>,
+    /// The first validators.
+    pub validators: Vec<ValidatorEntry>,
+}
+
+/// One of the first validators.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidatorEntry {
+    /// The ed25519 key that votes, in hexadecimal.
+    pub key: String,
+    /// Who bonds and earns.
+    pub owner: Address,
+    /// Taken from the owner's balance.
+    pub bond: String,
+    /// Parts per million of others' rewards.
+    #[serde(default)]
+    pub commission_ppm: u32,
+}
+
+/// Why a genesis file is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// Not a sum.
+    #[error("genesis: '{0}' is no sum of NES; write digits with at most {DECIMALS} after a point")]
+    Sum(String),
+    /// Not a key.
+    #[error("genesis: '{0}' is no ed25519 key; write 64 hexadecimal digits")]
+    Key(String),
+    /// No such parameter, or out of bounds.
+    #[error("genesis: parameter {name}: {why}")]
+    Param {
+        /// Its name.
+        name: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// A sum of NES in decimal, with at most 18 digits after the point.
+///
+/// # Errors
+/// [`FileError::Sum`].
+pub fn parse_nes(text: &str) -> Result<Amount, FileError> {
+    let bad = || FileError::Sum(text.chars().take(64).collect());
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || !digits(whole) || !digits(part) || part.len() > DECIMALS as usize {
+        return Err(bad());
+    }
+    let padded = format!("{whole}{part:0<18}");
+    padded.parse().map(Amount).map_err(|_| bad())
+}
+
+/// A sum in decimal NES, without needless zeros.
+#[must_use]
+pub fn format_nes(sum: Amount) -> String {
+    let unit = 10u128.pow(DECIMALS);
+    let (whole, part) = (sum.0 / unit, sum.0 % unit);
+    let text = format!("{whole}.{part:018}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// 32 bytes in hexadecimal.
+#[must_use]
+pub fn key(text: &str) -> Option<[u8; 32]> {
+    let text = text.strip_prefix("0x").unwrap_or(text);
+    let mut out = [0; 32];
+    alloy_primitives::hex::decode_to_slice(text, &mut out).ok()?;
+    Some(out)
+}
+
+impl GenesisFile {
+    /// A chain of one validator for one machine: everything belongs to `owner`, the bond included.
+    #[must_use]
+    pub fn local(time_ms: u64, validator: [u8; 32], owner: Address) -> Self {
+        let mut allocations = std::collections::BTreeMap::new();
+        allocations.insert(owner, "10000000".to_owned());
+        Self {
+            chain_id: LOCAL_CHAIN_ID,
+            time_ms,
+            params: std::collections::BTreeMap::new(),
+            allocations,
+            treasury: None,
+            validators: vec![ValidatorEntry {
+                key: alloy_primitives::hex::encode(validator),
+                owner,
+                bond: "500000".to_owned(),
+                commission_ppm: 0,
+            }],
+        }
+    }
+
+    /// What the ledger takes.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn genesis(&self) -> Result<Genesis, FileError> {
+        let mut params = Params::default();
+        for (name, value) in &self.params {
+            let bad = |why: String| FileError::Param {
+                name: name.clone(),
+                why,
+            };
+            let value = value.parse().map_err(|_| bad("no number".to_owned()))?;
+            params.set(name, value).map_err(|e| bad(e.to_string()))?;
+        }
+        let sum = |(address, sum): (&Address, &String)| Ok(((*address).into(), parse_nes(sum)?));
+        let validator = |v: &ValidatorEntry| {
+            Ok(GenesisValidator {
+                key: key(&v.key).ok_or_else(|| FileError::Key(v.key.chars().take(80).collect()))?,
+                owner: v.owner.into(),
+                bond: parse_nes(&v.bond)?,
+                commission_ppm: v.commission_ppm,
+            })
+        };
+        let mut validators: Vec<GenesisValidator> = self
+            .validators
+            .iter()
+            .map(validator)
+            .collect::<Result<_, _>>()?;
+        validators.sort_by_key(|v| v.key);
+        Ok(Genesis {
+            chain_id: self.chain_id,
+            time_ms: self.time_ms,
+            params,
+            allocations: self.allocations.iter().map(sum).collect::<Result<_, _>>()?,
+            treasury: match &self.treasury {
+                Some(text) => parse_nes(text)?,
+                None => Amount::ZERO,
+            },
+            validators,
+        })
+    }
+}
+
+/// The chain id of local networks: no public network's.
+pub const LOCAL_CHAIN_ID: u64 = 41_443_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_read_as_they_are_written() {
+        for (text, units) in [
+            ("0", 0),
+            ("1", 10u128.pow(18)),
+            ("0.000000000000000001", 1),
+            ("12.5", 125 * 10u128.pow(17)),
+        ] {
+            let sum = parse_nes(text).expect("a sum");
+            assert_eq!(sum, Amount(units));
+            assert_eq!(format_nes(sum), text);
+        }
+        for text in [
+            "",
+            ".",
+            "1.",
+            "-1",
+            "1e3",
+            "0.0000000000000000001",
+            "٣",
+            "1 ",
+        ] {
+            let got = parse_nes(text);
+            assert_eq!(got.is_err(), text != "1.", "{text}: {got:?}");
+        }
+        assert!(parse_nes(&"9".repeat(40)).is_err(), "beyond 128 bits");
+    }
+
+    #[test]
+    fn a_local_genesis_is_one_that_the_ledger_takes() {
+        let file = GenesisFile::local(1, [7; 32], Address::repeat_byte(1));
+        let text = serde_json::to_string(&file).expect("JSON");
+        let again: GenesisFile = serde_json::from_str(&text).expect("the same");
+        assert_eq!(again, file);
+        let machine = crate::LedgerMachine::new(&again.genesis().expect("a genesis"));
+        assert!(machine.is_ok(), "{machine:?}");
+        let mut wrong = file.clone();
+        wrong
+            .params
+            .insert("no_such_parameter".to_owned(), "1".to_owned());
+        assert!(matches!(wrong.genesis(), Err(FileError::Param { .. })));
+        let mut wrong = file;
+        wrong.validators[0].key = "zz".to_owned();
+        assert!(matches!(wrong.genesis(), Err(FileError::Key(_))));
+    }
+}

@@ -1,0 +1,129 @@
+//! HTTP: Ethereum's JSON-RPC at `/`, plain JSON with proofs under `/v1`.
+
+mod eth;
+mod plain;
+mod show;
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use nesa_chain::Node;
+use serde_json::{Value, json};
+
+use crate::{Index, LedgerMachine};
+
+/// Most bytes of a request: a transaction in hexadecimal, and room for a batch.
+const BODY_MAX: usize = 1 << 20;
+/// Most calls of a batch.
+const BATCH_MAX: usize = 64;
+
+/// What the server answers from.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    /// The node.
+    pub node: Node<LedgerMachine>,
+    /// Its state machine.
+    pub machine: LedgerMachine,
+    /// Receipts.
+    pub index: Index,
+}
+
+/// The routes.
+pub fn routes(chain: Chain) -> Router {
+    Router::new()
+        .route("/", post(rpc))
+        .route("/v1/status", get(plain::status))
+        .route("/v1/params", get(plain::params))
+        .route("/v1/accounts/{address}", get(plain::account))
+        .route("/v1/blocks/{height}", get(plain::block))
+        .route("/v1/receipts/{tx}", get(plain::receipt))
+        .route("/openapi.json", get(plain::openapi))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(Arc::new(chain))
+}
+
+/// An error of JSON-RPC 2.0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RpcError {
+    code: i64,
+    message: String,
+}
+
+impl RpcError {
+    pub(crate) fn params(message: impl Into<String>) -> Self {
+        Self {
+            code: -32602,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn internal(message: impl std::fmt::Display) -> Self {
+        Self {
+            code: -32603,
+            message: message.to_string(),
+        }
+    }
+
+    /// A transaction that is refused, or a call that reverts.
+    pub(crate) fn refused(message: impl std::fmt::Display) -> Self {
+        Self {
+            code: -32000,
+            message: message.to_string(),
+        }
+    }
+}
+
+async fn rpc(
+    State(chain): State<Arc<Chain>>,
+    body: axum::body::Bytes,
+) -> (StatusCode, Json<Value>) {
+    let answer = match serde_json::from_slice::<Value>(&body) {
+        Err(_) => failed(&Value::Null, -32700, "the request is no JSON"),
+        Ok(Value::Array(calls)) if calls.is_empty() || calls.len() > BATCH_MAX => {
+            let text = format!("a batch has 1 to {BATCH_MAX} calls");
+            failed(&Value::Null, -32600, &text)
+        }
+        Ok(Value::Array(calls)) => {
+            let mut answers = Vec::with_capacity(calls.len());
+            for call in &calls {
+                answers.push(answer(&chain, call).await);
+            }
+            Value::Array(answers)
+        }
+        Ok(call) => answer(&chain, &call).await,
+    };
+    (StatusCode::OK, Json(answer))
+}
+
+fn failed(id: &Value, code: i64, message: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
+}
+
+async fn answer(chain: &Chain, call: &Value) -> Value {
+    let id = match &call["id"] {
+        id @ (Value::String(_) | Value::Number(_)) => id.clone(),
+        _ => Value::Null,
+    };
+    let Some(method) = call["method"].as_str() else {
+        return failed(&id, -32600, "a call has a method");
+    };
+    let params = match &call["params"] {
+        Value::Array(params) => params.clone(),
+        Value::Null => Vec::new(),
+        _ => return failed(&id, -32602, "params is a list"),
+    };
+    match eth::call(chain, method, &params).await {
+        Ok(Some(result)) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
+        Ok(None) => {
+            let text = format!(
+                "method {} is not served here",
+                method.chars().take(64).collect::<String>()
+            );
+            failed(&id, -32601, &text)
+        }
+        Err(e) => failed(&id, e.code, &e.message),
+    }
+}
