@@ -128,6 +128,24 @@ type Part<'a> = (
 );
 
 impl Inference {
+    /// Whether it is about this model, under these semantics, with tokens that can be.
+    fn is_about<X: std::error::Error + 'static>(
+        &self,
+        root: &Digest,
+        vocabulary: &Vocabulary,
+    ) -> Result<(), InferenceError<X>> {
+        if self.model != *root {
+            return Err(InferenceError::Other("model"));
+        }
+        if self.spec != spec_digest() {
+            return Err(InferenceError::Other("version of the integer semantics"));
+        }
+        if self.prompt.is_empty() || (!self.answer.is_empty() && vocabulary.head.is_none()) {
+            return Err(InferenceError::Malformed("tokens"));
+        }
+        Ok(())
+    }
+
     /// The tokens that were fed to the model: the last one of an answer was not.
     #[must_use]
     pub fn fed(&self) -> Vec<u32> {
@@ -161,15 +179,7 @@ impl InferenceProof {
     ) -> Result<(), InferenceError<X>> {
         let (i, shape) = (&self.inference, &model.manifest.shape);
         let root = model.manifest.root();
-        if i.model != root {
-            return Err(InferenceError::Other("model"));
-        }
-        if i.spec != spec_digest() {
-            return Err(InferenceError::Other("version of the integer semantics"));
-        }
-        if i.prompt.is_empty() || (!i.answer.is_empty() && model.vocabulary.head.is_none()) {
-            return Err(InferenceError::Malformed("tokens"));
-        }
+        i.is_about(&root, model.vocabulary)?;
         let embedded = model.vocabulary.embed(shape, &i.fed(), 0)?;
         let (mut parts, mut first) = (Vec::new(), 0);
         let mut input: &[i32] = &embedded;

@@ -187,18 +187,8 @@ where
             },
             backfill,
         );
-        let (broadcast, buffer) = buffered::Engine::new(
-            context.child("broadcast"),
-            buffered::Config {
-                public_key: self.key.clone(),
-                mailbox_size: MAILBOX,
-                deque_size: 16,
-                priority: false,
-                codec_config: body_max,
-                peer_provider: peers,
-                strategy: Sequential,
-            },
-        );
+        let (broadcast, buffer) =
+            buffered::Engine::new(context.child("broadcast"), self.broadcasting(peers));
         broadcast.start(blocks);
         let signers = self.core.validators.keys().len();
         let finalizations: Archive<E, Finalization> =
@@ -226,6 +216,21 @@ where
             FixedEpocher::new(EPOCH),
         );
         Ok((mailbox, inline))
+    }
+
+    fn broadcasting<P>(&self, peers: P) -> buffered::Config<PublicKey, usize, P, Sequential>
+    where
+        P: Provider<PublicKey = PublicKey>,
+    {
+        buffered::Config {
+            public_key: self.key.clone(),
+            mailbox_size: MAILBOX,
+            deque_size: 16,
+            priority: false,
+            codec_config: self.core.limits.body_max,
+            peer_provider: peers,
+            strategy: Sequential,
+        }
     }
 
     /// Starts the voting.

@@ -186,6 +186,4 @@ impl Decode for Trees {
 }
 
 #[cfg(test)]
-mod inverse_tests;
-#[cfg(test)]
 mod tests;

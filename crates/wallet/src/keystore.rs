@@ -90,7 +90,7 @@ impl Keystore {
         let secret = key.to_bytes();
         let made = eth_keystore::encrypt_key(
             &fresh,
-            &mut rand_08::rngs::OsRng,
+            &mut k256::elliptic_curve::rand_core::OsRng,
             secret.as_slice(),
             passphrase.reveal(),
             Some("key"),

@@ -1,5 +1,6 @@
 //! `nesa ask`: one question, one checked answer.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
@@ -221,14 +222,8 @@ fn round(v: f64) -> f64 {
 /// A few lines for people.
 pub(crate) fn summary(v: &Value) -> String {
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-    let mut ids: Vec<String> = v["nodes"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|n| text(&n["id"]))
-        .collect();
-    ids.sort_unstable();
-    ids.dedup();
+    let nodes = v["nodes"].as_array().into_iter().flatten();
+    let ids: BTreeSet<String> = nodes.map(|n| text(&n["id"])).collect();
     let stops = match v["privacy"].as_str() {
         Some("ee") => "a node with the public base weights can undo it",
         Some("hss") => "as long as the nodes do not collude; length buckets and timing leak",

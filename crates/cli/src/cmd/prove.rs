@@ -282,18 +282,24 @@ pub(crate) fn prove(
         disk::write(&part(out), &proof.to_bytes(), Access::Owner)
             .map_err(nesa_storage::Error::from)?;
     }
-    let bytes = proof.to_bytes();
-    disk::write(out, &bytes, Access::Owner).map_err(nesa_storage::Error::from)?;
-    // Without the file of parts the proof is whole; that it stays behind harms nobody.
-    let _ = std::fs::remove_file(part(out));
+    let bytes = written(&proof, out)?;
     Ok(Made {
         proof,
-        bytes: bytes.len(),
+        bytes,
         seconds: by_range.iter().sum(),
         by_range,
         cpu: cpu::seconds(),
         native,
     })
+}
+
+/// Writes a whole proof in place of its parts; its length in bytes.
+fn written(proof: &InferenceProof, out: &Path) -> Result<usize, Failure> {
+    let bytes = proof.to_bytes();
+    disk::write(out, &bytes, Access::Owner).map_err(nesa_storage::Error::from)?;
+    // Without the file of parts the proof is whole; that it stays behind harms nobody.
+    let _ = std::fs::remove_file(part(out));
+    Ok(bytes.len())
 }
 
 /// One range's proof and its seconds, with progress.

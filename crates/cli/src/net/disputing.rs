@@ -312,5 +312,4 @@ pub fn write(transcript: &Transcript, to: &Path) -> Result<PathBuf, NetworkError
 }
 
 #[cfg(test)]
-#[path = "disputing_tests.rs"]
 mod tests;

@@ -26,13 +26,24 @@ pub struct Inverse<'a> {
     features: Vec<Feature>,
 }
 
+/// The bits of −1 and of what is no number, in binary64.
+const MINUS_ONE: u64 = 0xbff0_0000_0000_0000;
+const NO_NUMBER: u64 = 0x7ff8_0000_0000_0000;
+
+/// The bits of a whole number from 1 to 2^52 in binary64.
+fn number(c: u64) -> u64 {
+    let exponent = c.max(1).ilog2();
+    let fraction = (c << (52 - exponent)) & ((1 << 52) - 1);
+    (1023 + u64::from(exponent)) << 52 | fraction
+}
+
 /// The orders where the categories of `words` and their neighbours begin.
 fn edges(words: &[u32]) -> impl Iterator<Item = i64> + '_ {
     let member = move |c: &usize| words[c / 32] >> (c % 32) & 1 == 1;
     let begins = |c: usize| match c {
         // All that is truncated to 0: from just above −1.
-        0 => order((-1f64).to_bits()).map(|k| k + 1),
-        c => order((c as f64).to_bits()),
+        0 => order(MINUS_ONE).map(|k| k + 1),
+        c => order(number(c as u64)),
     };
     let both = move |c: usize| [begins(c), begins(c + 1)];
     (0..words.len() * 32)
@@ -89,9 +100,12 @@ impl<'a> Inverse<'a> {
         let number = |k: &i64| k.unsigned_abs() <= ORDER_MAX.unsigned_abs();
         let starts = cuts.chain(EDGES).chain(f.sets.iter().copied());
         let numbers = starts.filter(number).map(bits);
-        numbers.chain([f64::NAN.to_bits()]).find(fits)
+        numbers.chain([NO_NUMBER]).find(fits)
     }
 }
 
 // A category's edge is exact: categories are whole numbers that a double holds.
 const _: () = assert!(limits::CATEGORY_WORDS * 32 < 1 << 31);
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::column::ZERO_MAX;
-use super::*;
+use super::super::column::ZERO_MAX;
+use super::super::*;
 use crate::Task;
 use crate::key::{ORDER_MAX, bits, order};
 
@@ -116,4 +116,13 @@ fn features_without_columns_and_rows_of_other_widths() {
     let inverse = Inverse::new(&t);
     assert_eq!(inverse.features(&[]).map(|f| f.len()), Some(1));
     assert_eq!(inverse.features(&[0]), None);
+}
+
+#[test]
+fn bits_of_whole_numbers_are_those_of_binary64() {
+    assert_eq!(super::MINUS_ONE, (-1f64).to_bits());
+    assert_eq!(super::NO_NUMBER, f64::NAN.to_bits());
+    for c in (1..5_000).chain([65_535, 65_536, (1 << 32) - 1, 1 << 52]) {
+        assert_eq!(super::number(c), (c as f64).to_bits(), "{c}");
+    }
 }
