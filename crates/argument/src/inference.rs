@@ -118,6 +118,16 @@ pub enum InferenceError<X: std::error::Error + 'static> {
     Block(X),
 }
 
+impl<X: std::error::Error + 'static> InferenceError<X> {
+    fn range(layers: &std::ops::Range<u32>, error: Rejection) -> Self {
+        Self::Range {
+            first: layers.start,
+            end: layers.end,
+            error,
+        }
+    }
+}
+
 /// A range with its layers, their blocks and roots, and the rows before them.
 type Part<'a> = (
     std::ops::Range<u32>,
@@ -223,18 +233,9 @@ impl InferenceProof {
             || self.wrong_token(shape, vocabulary, engine),
         );
         for (error, (layers, ..)) in failed.into_iter().zip(&parts) {
-            if let Some(error) = error {
-                return Err(InferenceError::Range {
-                    first: layers.start,
-                    end: layers.end,
-                    error,
-                });
-            }
+            error.map_or(Ok(()), |e| Err(InferenceError::range(layers, e)))?;
         }
-        match wrong? {
-            Some(token) => Err(InferenceError::Token(token)),
-            None => Ok(()),
-        }
+        wrong?.map_or(Ok(()), |token| Err(InferenceError::Token(token)))
     }
 
     /// The first token of the answer that sampling from the last rows does not give.

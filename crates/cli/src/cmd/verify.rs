@@ -162,21 +162,26 @@ fn check(bytes: &[u8], context: &Context) -> Result<Verified, String> {
                 .to_owned()
         }
     };
-    let seconds = match bundle.seconds.is_empty() {
-        true => "",
-        false if verdict.level == Level::Refereed => {
-            "; for every range a node of a second operator (self-declared) signed the same trace"
-        }
-        false => {
-            "; the second side of its ranges is its own client or operator, which proves nothing to others"
-        }
-    };
+    let seconds = second_sides(&bundle, verdict.level);
     Ok(Verified {
         level: verdict.level.to_string(),
         reason: reason + seconds,
         cells: verdict.cells,
         cells_total: verdict.cells_total,
     })
+}
+
+/// What the second sides of a refereed answer are worth, in words.
+fn second_sides(bundle: &Bundle, level: Level) -> &'static str {
+    match bundle.seconds.is_empty() {
+        true => "",
+        false if level == Level::Refereed => {
+            "; for every range a node of a second operator (self-declared) signed the same trace"
+        }
+        false => {
+            "; the second side of its ranges is its own client or operator, which proves nothing to others"
+        }
+    }
 }
 
 /// The model that the bundle speaks of, as its nodes served it, if this home has it and the key.
