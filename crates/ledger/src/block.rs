@@ -34,7 +34,7 @@ pub struct Header {
     pub base_fee: u64,
     /// Gas of all transactions.
     pub gas_used: u64,
-    /// Public randomness that was open to nobody before the parent was final.
+    /// Public randomness: a chain of hashes over blocks. The parent's proposer can choose among bodies for it.
     pub beacon: Digest,
     /// [`nesa_finality::ValidatorSet::hash`] of the validators of the next block.
     pub validators_hash: Digest,
