@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use crate::field::{E, F};
 use crate::layout::{Equalities, Layout, Piece, Tensor, TensorId, eq_at, eq_points, eq_table};
 use crate::lazy::Factor;
+use crate::transcript::Transcript;
 
 /// A shared vector of weights.
 pub type Vector = Arc<[E]>;
@@ -94,6 +95,16 @@ impl Form {
             scale,
             weights,
         });
+    }
+
+    /// Adds forms up at powers of a challenge.
+    pub(crate) fn total(forms: Vec<Self>, t: &mut Transcript) -> Self {
+        let gamma = t.challenge();
+        let mut all = Self::default();
+        for (f, scale) in forms.into_iter().zip(gamma.powers()) {
+            all.add(f, scale);
+        }
+        all
     }
 
     /// Adds `scale` times another form.
@@ -290,6 +301,35 @@ pub fn evaluate(layout: &Layout, form: &Form, point: &[E]) -> E {
         }
     }
     total
+}
+
+/// The verifier of `Σ weight · f + constant = 0` as a sumcheck: `messages` has per round the polynomial at 0 and its
+/// leading coefficient, `value` is `f` at the point that is returned; that `f` has it there is left to show.
+pub(crate) fn inner_product(
+    layout: &Layout,
+    form: &Form,
+    messages: &[[E; 2]],
+    value: E,
+    t: &mut Transcript,
+) -> Option<Vec<E>> {
+    if messages.len() != layout.num_vars() as usize {
+        return None;
+    }
+    let mut claim = -form.constant;
+    let mut point = Vec::with_capacity(messages.len());
+    for m in messages {
+        t.absorb_ext(m);
+        let r = t.challenge();
+        let [zero, lead] = *m;
+        let slope = claim - zero - zero - lead;
+        claim = zero + r * (slope + r * lead);
+        point.push(r);
+    }
+    if evaluate(layout, form, &point) * value != claim {
+        return None;
+    }
+    t.absorb_ext(&[value]);
+    Some(point)
 }
 
 fn evaluate_other(piece: &Piece, term: &Term, eq_rows: &[E], eq: &[E]) -> E {

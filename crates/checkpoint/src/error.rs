@@ -48,7 +48,7 @@ pub enum Error {
         /// The name found there.
         found: String,
     },
-    /// The file is well formed, but asks for something that is not implemented.
+    /// The file is well formed, but asks for something that is not supported.
     #[error("{file}: {what}")]
     Unsupported {
         /// The offending file.

@@ -16,6 +16,7 @@ pub use file::{Body, DecisionProof, VALUES_MAX};
 pub use linear::Messages;
 
 use crate::pcs::PcsError;
+use crate::transformer::leaves;
 
 /// Most decisions of one statement.
 pub const DECISIONS_MAX: usize = 1 << 16;
@@ -80,4 +81,13 @@ pub enum Rejection {
     /// The commitment's opening.
     #[error(transparent)]
     Opening(#[from] PcsError),
+}
+impl From<leaves::Fault> for Rejection {
+    fn from(fault: leaves::Fault) -> Self {
+        match fault {
+            leaves::Fault::Tree(i) => Self::Tree(i),
+            leaves::Fault::Zero => Self::Zero,
+            leaves::Fault::Sum => Self::Lookup,
+        }
+    }
 }

@@ -14,6 +14,7 @@ use crate::field::{E, F};
 use crate::form::Vector;
 use crate::layout::TensorId;
 use crate::tables::{ACT_TAG, CLOSED_TAG, Compress, EXP_TAG, Lookup};
+use crate::transcript::Transcript;
 
 /// Which fraction a family's cells contribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,16 @@ pub(crate) struct Alpha {
     pub alpha: E,
     /// Compression of entries.
     pub compress: Compress,
+}
+
+impl Alpha {
+    /// Draws both.
+    pub(crate) fn draw(t: &mut Transcript) -> Self {
+        Self {
+            alpha: t.challenge(),
+            compress: Compress::new(t.challenge()),
+        }
+    }
 }
 
 /// Builds the families of a statement.

@@ -12,6 +12,7 @@ use crate::form::{Form, Vector, Weights, dot};
 use crate::layout::{Equalities, Layout, TensorId, eq_at, runs};
 use crate::lookup::{self, Claim};
 use crate::tables::Lookup;
+use crate::transcript::Transcript;
 
 /// A run of leaves: some rows of a family, or a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +101,65 @@ pub(crate) fn arrange(families: &[Family], tables: &[(TensorId, Lookup<'_>)]) ->
         ones: false,
     });
     trees
+}
+
+/// The prover of all trees over the committed `cells`: the trees, and what their claims say about cells.
+pub(crate) fn prove(
+    families: &[Family],
+    tables: &[(TensorId, Lookup<'_>)],
+    (layout, cells, a): (&Layout, &[F], &Alpha),
+    t: &mut Transcript,
+) -> (Vec<lookup::Tree>, Vec<Form>) {
+    let (mut trees, mut forms) = (Vec::new(), Vec::new());
+    let (mut memory, mut scratch) = (Memory::default(), lookup::Scratch::default());
+    for l in &arrange(families, tables) {
+        let filled = l.fill(families, tables, (layout, cells, a), &mut memory);
+        let (tree, claim) = lookup::prove(&filled, &mut scratch, t);
+        forms.extend(l.claims(&claim, families, tables, a));
+        trees.push(tree);
+    }
+    (trees, forms)
+}
+
+/// Why lookups do not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A tree is inconsistent, or there are this many.
+    Tree(usize),
+    /// A denominator vanishes.
+    Zero,
+    /// The fractions do not cancel.
+    Sum,
+}
+
+/// The verifier of all trees: what their claims about leaves say about committed cells.
+pub(crate) fn verify(
+    families: &[Family],
+    tables: &[(TensorId, Lookup<'_>)],
+    trees: &[lookup::Tree],
+    a: &Alpha,
+    t: &mut Transcript,
+) -> Result<Vec<Form>, Fault> {
+    let leaves = arrange(families, tables);
+    if leaves.len() != trees.len() {
+        return Err(Fault::Tree(trees.len()));
+    }
+    let mut forms = Vec::new();
+    let (mut num, mut den) = (E::ZERO, E::ONE);
+    for (i, (l, tree)) in leaves.iter().zip(trees).enumerate() {
+        let claim = lookup::verify(tree, l.log, t).ok_or(Fault::Tree(i))?;
+        let [n, d] = tree.root;
+        num = num * d + n * den;
+        den *= d;
+        forms.extend(l.claims(&claim, families, tables, a));
+    }
+    if den == E::ZERO {
+        return Err(Fault::Zero);
+    }
+    if num != E::ZERO {
+        return Err(Fault::Sum);
+    }
+    Ok(forms)
 }
 
 /// Memory that the leaves of several trees share.

@@ -141,6 +141,16 @@ pub enum Rejection {
     Opening(#[from] PcsError),
 }
 
+impl From<leaves::Fault> for Rejection {
+    fn from(fault: leaves::Fault) -> Self {
+        match fault {
+            leaves::Fault::Tree(i) => Self::Tree(i),
+            leaves::Fault::Zero => Self::Zero,
+            leaves::Fault::Sum => Self::Lookup,
+        }
+    }
+}
+
 impl Statement<'_> {
     /// Positions, after checking all sizes.
     pub(crate) fn positions(&self) -> Result<usize, &'static str> {

@@ -6,17 +6,17 @@ use rayon::prelude::*;
 use super::challenge::Challenges;
 use super::families::{Alpha, Family, Kind, tables};
 use super::hints::BlockHints;
-use super::leaves::{Leaves, Memory, arrange};
+use super::leaves;
 use super::plan::{Plan, divisor_bits};
-use super::public::{Public, scales, total};
+use super::public::{Public, scales};
 use super::rows::Rows;
 use super::{LOOKUP_GRIND, RangeProof, Refusal, Statement, quadratic, witness};
 use crate::field::{E, F, coordinates};
 use crate::form::{Form, expand};
-use crate::layout::{Layout, TensorId};
+use crate::layout::TensorId;
 use crate::tables::{CLOSED_TAG, Compress, EXP_TAG, Lookup};
 use crate::transcript::Transcript;
-use crate::{inner, lookup, pcs, sumcheck};
+use crate::{inner, pcs, sumcheck};
 
 /// How far a proof has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,12 +190,16 @@ pub(crate) fn prove_values(
     let (commitment, committed) = pcs::commit(f, &mut t)?;
     step(&mut progress, Stage::Lookups)?;
     let nonce = t.grind(LOOKUP_GRIND);
-    let (trees, mut forms) = prove_lookups(&public, committed.values(), &mut t);
+    let a = Alpha::draw(&mut t);
+    let (all, entries) = (public.families(a), tables(plan, s.common));
+    let cells = (&plan.layout, committed.values(), &a);
+    let (trees, mut forms) = leaves::prove(&all, &entries, cells, &mut t);
+    drop(all);
     step(&mut progress, Stage::Products)?;
     let (products, relations) = prove_products(&public, committed.values(), &mut t);
     forms.extend(relations);
     step(&mut progress, Stage::Relations)?;
-    let form = total(forms, &mut t);
+    let form = Form::total(forms, &mut t);
     let weights = expand(&plan.layout, &form);
     let inner::Proved {
         messages,
@@ -252,28 +256,4 @@ fn prove_products(public: &Public<'_>, f: &[F], t: &mut Transcript) -> (Products
         factors,
     };
     (products, forms)
-}
-
-fn prove_lookups(
-    public: &Public<'_>,
-    f: &[F],
-    t: &mut Transcript,
-) -> (Vec<lookup::Tree>, Vec<Form>) {
-    let a = Alpha {
-        alpha: t.challenge(),
-        compress: Compress::new(t.challenge()),
-    };
-    let all = public.families(a);
-    let tables = tables(public.plan, public.s.common);
-    let (mut trees, mut forms) = (Vec::new(), Vec::new());
-    let layout: &Layout = &public.plan.layout;
-    let leaves: Vec<Leaves> = arrange(&all, &tables);
-    let (mut memory, mut scratch) = (Memory::default(), lookup::Scratch::default());
-    for l in &leaves {
-        let filled = l.fill(&all, &tables, (layout, f, &a), &mut memory);
-        let (tree, claim) = lookup::prove(&filled, &mut scratch, t);
-        forms.extend(l.claims(&claim, &all, &tables, &a));
-        trees.push(tree);
-    }
-    (trees, forms)
 }

@@ -1,7 +1,6 @@
 //! What both sides derive from the statement and the stated hints.
 
 use nesa_model::ops::norm::Norm;
-use p3_field::PrimeCharacteristicRing;
 
 use super::Statement;
 use super::challenge::Challenges;
@@ -10,7 +9,6 @@ use super::hints::{BlockHints, NormScale};
 use super::plan::Plan;
 use super::relations::{Ctx, boundary};
 use crate::form::Form;
-use crate::transcript::Transcript;
 
 /// Scales of both normalisations of a block, or `None` where integers would wrap.
 pub(crate) fn scales(norms: [&Norm; 2], hints: &BlockHints) -> Option<[Vec<NormScale>; 2]> {
@@ -62,14 +60,4 @@ impl Public<'_> {
         }
         all
     }
-}
-
-/// Adds forms up at powers of a challenge.
-pub(crate) fn total(forms: Vec<Form>, t: &mut Transcript) -> Form {
-    let gamma = t.challenge();
-    let mut all = Form::default();
-    for (f, scale) in forms.into_iter().zip(gamma.powers()) {
-        all.add(f, scale);
-    }
-    all
 }

@@ -4,16 +4,15 @@ use p3_field::PrimeCharacteristicRing;
 
 use super::challenge::Challenges;
 use super::families::{Alpha, tables};
-use super::leaves::arrange;
+use super::leaves;
 use super::plan::{Plan, SITES, Site};
-use super::public::{Public, scales, total};
+use super::public::{Public, scales};
 use super::{EXP_LOG_MAX, LOOKUP_GRIND, RangeProof, Rejection, Statement, quadratic};
 use crate::field::E;
-use crate::form::{Form, evaluate};
+use crate::form::{Form, inner_product};
 use crate::sumcheck::{Shape as Instance, combine};
-use crate::tables::Compress;
 use crate::transcript::Transcript;
-use crate::{lookup, pcs, sumcheck};
+use crate::{pcs, sumcheck};
 
 /// Accepts exactly if the blocks turn the statement's input into its output, but for an error of at most
 /// `2^-100` (`SOUNDNESS.md`).
@@ -42,11 +41,14 @@ pub fn verify(s: &Statement<'_>, proof: &RangeProof) -> Result<(), Rejection> {
     if !t.check_grind(LOOKUP_GRIND, proof.nonce) {
         return Err(Rejection::Work);
     }
-    let mut forms = lookups(&public, proof, &mut t)?;
+    let a = Alpha::draw(&mut t);
+    let (all, tables) = (public.families(a), tables(&plan, s.common));
+    let mut forms = leaves::verify(&all, &tables, &proof.trees, &a, &mut t)?;
     let c = Challenges::draw(s.shape, positions, plan.log_t, &mut t);
     products(&public, &c, proof, &mut t, &mut forms)?;
-    let form = total(forms, &mut t);
-    let point = inner_product(&plan, &form, proof, &mut t)?;
+    let form = Form::total(forms, &mut t);
+    let point = inner_product(&plan.layout, &form, &proof.inner, proof.value, &mut t)
+        .ok_or(Rejection::Relations)?;
     pcs::verify(
         &proof.commitment,
         num_vars,
@@ -91,39 +93,6 @@ fn check_hints(s: &Statement<'_>, plan: &Plan, proof: &RangeProof) -> Result<Sca
     Ok(all)
 }
 
-fn lookups(
-    public: &Public<'_>,
-    proof: &RangeProof,
-    t: &mut Transcript,
-) -> Result<Vec<Form>, Rejection> {
-    let a = Alpha {
-        alpha: t.challenge(),
-        compress: Compress::new(t.challenge()),
-    };
-    let all = public.families(a);
-    let tables = tables(public.plan, public.s.common);
-    let leaves = arrange(&all, &tables);
-    if leaves.len() != proof.trees.len() {
-        return Err(Rejection::Tree(proof.trees.len()));
-    }
-    let mut forms = Vec::new();
-    let (mut num, mut den) = (E::ZERO, E::ONE);
-    for (i, (l, tree)) in leaves.iter().zip(&proof.trees).enumerate() {
-        let claim = lookup::verify(tree, l.log, t).ok_or(Rejection::Tree(i))?;
-        let [n, d] = tree.root;
-        num = num * d + n * den;
-        den *= d;
-        forms.extend(l.claims(&claim, &all, &tables, &a));
-    }
-    if den == E::ZERO {
-        return Err(Rejection::Zero);
-    }
-    if num != E::ZERO {
-        return Err(Rejection::Lookup);
-    }
-    Ok(forms)
-}
-
 fn products(
     public: &Public<'_>,
     c: &Challenges,
@@ -161,30 +130,4 @@ fn products(
     }
     forms.extend(public.forms(c, &quadratic::sums(&all, &proof.sums, plan.blocks.len())));
     Ok(())
-}
-
-fn inner_product(
-    plan: &Plan,
-    form: &Form,
-    proof: &RangeProof,
-    t: &mut Transcript,
-) -> Result<Vec<E>, Rejection> {
-    if proof.inner.len() != plan.layout.num_vars() as usize {
-        return Err(Rejection::Relations);
-    }
-    let mut claim = -form.constant;
-    let mut point = Vec::with_capacity(proof.inner.len());
-    for m in &proof.inner {
-        t.absorb_ext(m);
-        let r = t.challenge();
-        let [zero, lead] = *m;
-        let slope = claim - zero - zero - lead;
-        claim = zero + r * (slope + r * lead);
-        point.push(r);
-    }
-    if evaluate(&plan.layout, form, &point) * proof.value != claim {
-        return Err(Rejection::Relations);
-    }
-    t.absorb_ext(&[proof.value]);
-    Ok(point)
 }

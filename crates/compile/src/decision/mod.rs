@@ -62,7 +62,7 @@ pub enum ImportError {
         /// What is wrong.
         what: String,
     },
-    /// The file asks for something that is not implemented.
+    /// The file asks for something that is not supported.
     #[error("{format:?}: {what}")]
     Unsupported {
         /// The format.

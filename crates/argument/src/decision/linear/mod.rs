@@ -92,16 +92,6 @@ pub(crate) fn work(c: &impl Circuit) -> Result<u32, Refusal> {
     Ok(shape.lookup_grind)
 }
 
-/// Adds forms up at powers of a challenge.
-fn total(forms: Vec<Form>, t: &mut Transcript) -> Form {
-    let gamma = t.challenge();
-    let mut all = Form::default();
-    for (f, scale) in forms.into_iter().zip(gamma.powers()) {
-        all.add(f, scale);
-    }
-    all
-}
-
 impl Encode for Messages {
     fn encode(&self, w: &mut Writer) {
         self.commitment.encode(w);
