@@ -1,6 +1,7 @@
 //! Sums of NES in its smallest unit, with checked arithmetic only.
 
 use std::fmt;
+use std::str::FromStr;
 
 use alloy_primitives::U256;
 use nesa_codec::{Decode, DecodeError, Encode, Reader, Writer};
@@ -71,6 +72,14 @@ impl Amount {
         part.unwrap_or(self)
     }
 
+    /// In NES as a decimal number, without needless zeros and without the unit.
+    #[must_use]
+    pub fn decimal(self) -> String {
+        let unit = 10u128.pow(DECIMALS);
+        let text = format!("{}.{:018}", self.0 / unit, self.0 % unit);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+
     /// As Solidity's `uint256`.
     #[must_use]
     pub fn to_u256(self) -> U256 {
@@ -83,6 +92,27 @@ impl Amount {
 pub fn mul_div(a: u128, b: u128, d: u128) -> Option<u128> {
     let product = U256::from(a).checked_mul(U256::from(b))?;
     product.checked_div(U256::from(d))?.try_into().ok()
+}
+
+/// Why a text is no sum.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no sum of NES; write digits, at most {DECIMALS} of them after a point")]
+pub struct AmountError(String);
+
+impl FromStr for Amount {
+    type Err = AmountError;
+
+    /// Reads NES in decimal.
+    fn from_str(text: &str) -> Result<Self, AmountError> {
+        let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+        let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+        let fits = !whole.is_empty() && part.len() <= DECIMALS as usize;
+        let read = (fits && digits(whole) && digits(part))
+            .then(|| format!("{whole}{part:0<18}").parse().ok())
+            .flatten();
+        read.map(Self)
+            .ok_or_else(|| AmountError(text.chars().take(64).collect()))
+    }
 }
 
 impl TryFrom<U256> for Amount {
@@ -110,13 +140,7 @@ impl Decode for Amount {
 
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let one = 10u128.pow(DECIMALS);
-        let (whole, part) = (self.0 / one, self.0 % one);
-        if part == 0 {
-            return write!(f, "{whole} NES");
-        }
-        let digits = format!("{part:018}");
-        write!(f, "{whole}.{} NES", digits.trim_end_matches('0'))
+        write!(f, "{} NES", self.decimal())
     }
 }
 
@@ -143,6 +167,28 @@ mod tests {
         assert_eq!(Amount::nes(3).to_string(), "3 NES");
         assert_eq!(Amount(1_500_000_000_000_000_000).to_string(), "1.5 NES");
         assert_eq!(Amount(1).to_string(), "0.000000000000000001 NES");
+        for (text, units) in [
+            ("0", 0),
+            ("1", 10u128.pow(18)),
+            ("0.000000000000000001", 1),
+            ("12.5", 125 * 10u128.pow(17)),
+        ] {
+            assert_eq!(text.parse(), Ok(Amount(units)));
+            assert_eq!(Amount(units).decimal(), text);
+        }
+        let long = "9".repeat(40);
+        for text in [
+            "",
+            ".",
+            "-1",
+            "1e3",
+            "0.0000000000000000001",
+            "\u{663}",
+            "1 ",
+            &long,
+        ] {
+            assert!(text.parse::<Amount>().is_err(), "{text}");
+        }
         assert_eq!(Amount::from_bytes(&max_bytes()), Ok(Amount(u128::MAX)));
         assert!(Amount::try_from(U256::from(1) << 128).is_err());
     }

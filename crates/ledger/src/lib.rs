@@ -48,7 +48,7 @@ pub mod vm;
 
 pub use account::Account;
 pub use address::Address;
-pub use amount::{Amount, DECIMALS, PPM, mul_div};
+pub use amount::{Amount, AmountError, DECIMALS, PPM, mul_div};
 pub use apply::{Unfit, check, check_any_nonce};
 pub use block::{Block, Body, Header};
 pub use context::{Context, Env};

@@ -1,7 +1,7 @@
 //! The beginning of a chain as a file that people read and write.
 
 use alloy_primitives::Address;
-use nesa_ledger::{Amount, DECIMALS, Genesis, GenesisValidator, Params};
+use nesa_ledger::{Amount, AmountError, Genesis, GenesisValidator, Params};
 use serde::{Deserialize, Serialize};
 
 /// Most bytes of a genesis file.
@@ -46,8 +46,8 @@ pub struct ValidatorEntry {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
     /// Not a sum.
-    #[error("genesis: '{0}' is no sum of NES; write digits with at most {DECIMALS} after a point")]
-    Sum(String),
+    #[error("genesis: {0}")]
+    Sum(#[from] AmountError),
     /// Not a key.
     #[error("genesis: '{0}' is no ed25519 key; write 64 hexadecimal digits")]
     Key(String),
@@ -59,30 +59,6 @@ pub enum FileError {
         /// Why.
         why: String,
     },
-}
-
-/// A sum of NES in decimal, with at most 18 digits after the point.
-///
-/// # Errors
-/// [`FileError::Sum`].
-pub fn parse_nes(text: &str) -> Result<Amount, FileError> {
-    let bad = || FileError::Sum(text.chars().take(64).collect());
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(part) || part.len() > DECIMALS as usize {
-        return Err(bad());
-    }
-    let padded = format!("{whole}{part:0<18}");
-    padded.parse().map(Amount).map_err(|_| bad())
-}
-
-/// A sum in decimal NES, without needless zeros.
-#[must_use]
-pub fn format_nes(sum: Amount) -> String {
-    let unit = 10u128.pow(DECIMALS);
-    let (whole, part) = (sum.0 / unit, sum.0 % unit);
-    let text = format!("{whole}.{part:018}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// 32 bytes in hexadecimal.
@@ -129,12 +105,14 @@ impl GenesisFile {
             let value = value.parse().map_err(|_| bad("no number".to_owned()))?;
             params.set(name, value).map_err(|e| bad(e.to_string()))?;
         }
-        let sum = |(address, sum): (&Address, &String)| Ok(((*address).into(), parse_nes(sum)?));
+        let sum = |(address, sum): (&Address, &String)| {
+            Ok::<_, FileError>(((*address).into(), sum.parse()?))
+        };
         let validator = |v: &ValidatorEntry| {
-            Ok(GenesisValidator {
+            Ok::<_, FileError>(GenesisValidator {
                 key: key(&v.key).ok_or_else(|| FileError::Key(v.key.chars().take(80).collect()))?,
                 owner: v.owner.into(),
-                bond: parse_nes(&v.bond)?,
+                bond: v.bond.parse()?,
                 commission_ppm: v.commission_ppm,
             })
         };
@@ -150,7 +128,7 @@ impl GenesisFile {
             params,
             allocations: self.allocations.iter().map(sum).collect::<Result<_, _>>()?,
             treasury: match &self.treasury {
-                Some(text) => parse_nes(text)?,
+                Some(text) => text.parse()?,
                 None => Amount::ZERO,
             },
             validators,
@@ -164,34 +142,6 @@ pub const LOCAL_CHAIN_ID: u64 = 41_443_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sums_read_as_they_are_written() {
-        for (text, units) in [
-            ("0", 0),
-            ("1", 10u128.pow(18)),
-            ("0.000000000000000001", 1),
-            ("12.5", 125 * 10u128.pow(17)),
-        ] {
-            let sum = parse_nes(text).expect("a sum");
-            assert_eq!(sum, Amount(units));
-            assert_eq!(format_nes(sum), text);
-        }
-        for text in [
-            "",
-            ".",
-            "1.",
-            "-1",
-            "1e3",
-            "0.0000000000000000001",
-            "٣",
-            "1 ",
-        ] {
-            let got = parse_nes(text);
-            assert_eq!(got.is_err(), text != "1.", "{text}: {got:?}");
-        }
-        assert!(parse_nes(&"9".repeat(40)).is_err(), "beyond 128 bits");
-    }
 
     #[test]
     fn a_local_genesis_is_one_that_the_ledger_takes() {

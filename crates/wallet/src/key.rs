@@ -41,16 +41,9 @@ impl Key {
     /// # Errors
     /// [`WalletError::Secret`].
     pub fn from_hex(text: &str) -> Result<Self, WalletError> {
-        let digits = text.trim();
-        let digits = digits.strip_prefix("0x").unwrap_or(digits).as_bytes();
         let mut secret = Zeroizing::new([0u8; 32]);
-        if digits.len() != 64 {
-            return Err(WalletError::Secret);
-        }
-        for (byte, pair) in secret.iter_mut().zip(digits.chunks_exact(2)) {
-            let digit = |d: u8| char::from(d).to_digit(16).ok_or(WalletError::Secret);
-            *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
-        }
+        alloy_primitives::hex::decode_to_slice(text.trim(), secret.as_mut())
+            .map_err(|_| WalletError::Secret)?;
         Self::from_bytes(&secret)
     }
 

@@ -7,7 +7,7 @@ use nesa_codec::Decode as _;
 use nesa_finality::{Domain, Finalized};
 use nesa_ledger::query::ReceiptProof;
 use nesa_ledger::tx::{AccessList, Pricing, Unsigned};
-use nesa_ledger::{Amount, DECIMALS, Header};
+use nesa_ledger::{Amount, AmountError, Header};
 use nesa_storage::disk;
 use nesa_wallet::Address;
 use serde_json::{Value, json};
@@ -152,22 +152,6 @@ impl Endpoint {
     }
 }
 
-/// A sum of NES as people write it.
-fn nes(text: &str) -> Option<Amount> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    let fits = !whole.is_empty() && part.len() <= DECIMALS as usize;
-    let all = format!("{whole}{part:0<18}");
-    (fits && digits(&all)).then(|| all.parse().ok().map(Amount))?
-}
-
-/// A sum in NES, without needless zeros.
-fn shown(units: u128) -> String {
-    let unit = 10u128.pow(DECIMALS);
-    let text = format!("{}.{:018}", units / unit, units % unit);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
 fn address(of: &str, context: &Context) -> Result<Address, Failure> {
     if of.starts_with("0x") {
         return nesa_wallet::address(of).map_err(|e| Failure::usage(e.to_string()));
@@ -182,24 +166,21 @@ fn balance(b: &Balance, context: &Context) -> Result<(), Failure> {
         .quantity("eth_getBalance", &json!([address.to_string(), "latest"]))?;
     let value = json!({
         "address": address.to_string(),
-        "balance": shown(units),
+        "balance": Amount(units).decimal(),
         "units": units.to_string(),
     });
-    context
-        .out
-        .result(&value, || format!("{address}  {} NES", shown(units)));
+    context.out.result(&value, || {
+        format!("{address}  {} NES", Amount(units).decimal())
+    });
     Ok(())
 }
 
 fn send(s: &Send, context: &Context) -> Result<(), Failure> {
     let to = address(&s.to, context)?;
-    let value = nes(&s.amount).ok_or_else(|| {
-        let text = format!(
-            "'{}' is no sum; write digits, at most {DECIMALS} after a point",
-            s.amount
-        );
-        Failure::usage(text)
-    })?;
+    let value: Amount = s
+        .amount
+        .parse()
+        .map_err(|e: AmountError| Failure::usage(e))?;
     let key = keys::open(context, &s.key, s.passphrase_file.as_deref())?;
     let from = key.address().to_string();
     let e = &s.endpoint;
@@ -225,8 +206,8 @@ fn send(s: &Send, context: &Context) -> Result<(), Failure> {
     let tx = unsigned
         .signed(half(0), half(32), odd)
         .map_err(|e| Failure::failed(format!("the transaction cannot be made: {e}")))?;
-    let raw: String = tx.bytes().iter().map(|b| format!("{b:02x}")).collect();
-    let hash = e.call("eth_sendRawTransaction", &json!([format!("0x{raw}")]))?;
+    let raw = alloy_primitives::hex::encode_prefixed(tx.bytes());
+    let hash = e.call("eth_sendRawTransaction", &json!([raw]))?;
     let receipt = wait(e, &hash)?;
     let done = json!({
         "tx": hash,
@@ -234,12 +215,12 @@ fn send(s: &Send, context: &Context) -> Result<(), Failure> {
         "ok": receipt["status"] == "0x1",
         "from": from,
         "to": to.to_string(),
-        "amount": shown(value.0),
+        "amount": value.decimal(),
     });
     context.out.result(&done, || {
         format!(
             "sent {} NES to {to} in block {}",
-            shown(value.0),
+            value.decimal(),
             receipt["blockNumber"]
         )
     });
@@ -273,30 +254,22 @@ fn receipt(r: &Receipt, context: &Context) -> Result<(), Failure> {
 }
 
 fn hex(v: &Value, what: &str) -> Result<Vec<u8>, Failure> {
-    let digits = v
-        .as_str()
-        .and_then(|t| t.strip_prefix("0x"))
-        .unwrap_or_default();
-    let byte = |at: usize| {
-        digits
-            .get(at..at + 2)
-            .and_then(|d| u8::from_str_radix(d, 16).ok())
-    };
-    let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
-    bytes.filter(|b| !b.is_empty()).ok_or_else(|| {
-        Failure::usage(format!(
-            "{what} is no hexadecimal text; fetch the receipt again"
-        ))
-    })
+    let bytes = alloy_primitives::hex::decode(v.as_str().unwrap_or_default()).unwrap_or_default();
+    if bytes.is_empty() {
+        let text = format!("{what} is no hexadecimal text; fetch the receipt again");
+        return Err(Failure::usage(text));
+    }
+    Ok(bytes)
 }
 
-fn hash(text: &str, what: &str) -> Result<[u8; 32], Failure> {
-    let bytes = hex(&json!(text), what)?;
-    bytes.try_into().map_err(|_| {
-        Failure::usage(format!(
-            "{what} has 32 bytes; copy it from `/v1/status` of a node you trust"
-        ))
-    })
+fn hash(text: &str, what: &str) -> Result<nesa_codec::Digest, Failure> {
+    let mut out = [0; 32];
+    alloy_primitives::hex::decode_to_slice(text, &mut out).map_err(|_| {
+        let text =
+            format!("{what} has 32 bytes in hexadecimal; copy what `nesa-validator init` printed");
+        Failure::usage(text)
+    })?;
+    Ok(nesa_codec::Digest(out))
 }
 
 fn verify(v: &Verify, context: &Context) -> Result<(), Failure> {
@@ -313,9 +286,9 @@ fn verify(v: &Verify, context: &Context) -> Result<(), Failure> {
         ReceiptProof::from_bytes(&hex(&file["proof"], "the proof")?).map_err(|e| violated(&e))?;
     let finalized = hex(&file["finalized"], "the certificate")?;
     let finalized = Finalized::from_bytes(&finalized).map_err(|e| violated(&e))?;
-    let genesis = nesa_codec::Digest(hash(&v.genesis_block, "the first block's name")?);
+    let genesis = hash(&v.genesis_block, "the first block's name")?;
     let domain = Domain::of_genesis(&genesis);
-    let trusted = nesa_codec::Digest(hash(&v.validators, "the validators' hash")?);
+    let trusted = hash(&v.validators, "the validators' hash")?;
     finalized
         .verify(&domain, &trusted)
         .map_err(|e| violated(&e))?;

@@ -11,7 +11,6 @@ use nesa_ledger::{Params, staking};
 use serde_json::{Value, json};
 
 use super::{Chain, eth, show};
-use crate::genesis::format_nes;
 
 type Answer = (StatusCode, Json<Value>);
 
@@ -42,8 +41,8 @@ pub(super) async fn status(State(chain): State<Arc<Chain>>) -> Answer {
         "height": envelope.height,
         "block": show::digest(&envelope.digest()),
         "time_ms": envelope.time_ms,
-        "minted": format_nes(supply.0),
-        "burned": format_nes(supply.1),
+        "minted": supply.0.decimal(),
+        "burned": supply.1.decimal(),
         "validators": validators,
         "validators_hash": show::digest(&set.hash()),
         "waiting": chain.node.waiting(),
@@ -79,7 +78,7 @@ pub(super) async fn account(
     match query::account(&state, &address) {
         Ok(a) => ok(json!({
             "address": address.to_string(),
-            "balance": format_nes(a.balance),
+            "balance": a.balance.decimal(),
             "balance_units": a.balance.0.to_string(),
             "nonce": a.nonce,
             "height": envelope.height,
