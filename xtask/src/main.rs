@@ -46,6 +46,7 @@ mod mutants;
 mod nodes;
 #[cfg(test)]
 mod tidy;
+mod venv;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
