@@ -7,7 +7,9 @@ pub mod genesis;
 pub mod index;
 pub mod machine;
 pub mod rpc;
+mod start;
 
 pub use genesis::GenesisFile;
 pub use index::Index;
 pub use machine::LedgerMachine;
+pub use start::start;

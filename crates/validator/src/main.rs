@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use nesa_chain::{Limits, Local, Network, NodeKey, Pace, Peer, spawn};
+use nesa_chain::{Limits, Local, Network, NodeKey, Pace, Peer};
 use nesa_ledger::staking;
 use nesa_shards::disk::{self, Access};
 use nesa_validator::rpc::{Chain, routes};
-use nesa_validator::{GenesisFile, Index, LedgerMachine, genesis};
+use nesa_validator::{GenesisFile, Index, LedgerMachine, genesis, start};
 use zeroize::Zeroizing;
 
 use args::{Cli, Command, Init, Run};
@@ -153,7 +153,7 @@ fn node(r: &Run) -> Result<()> {
         validators: peers,
         followers,
     };
-    let (node, running) = spawn(local, network)?;
+    let (node, running) = start(local, network)?;
     let index = Index::open(&r.folder.home.join("index.redb"))?;
     let chain = Chain {
         node,

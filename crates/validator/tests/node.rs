@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use nesa_chain::{Limits, Local, Network, NodeKey, Pace, Peer, Running, spawn};
+use nesa_chain::{Limits, Local, Network, NodeKey, Pace, Peer, Running};
 use nesa_codec::Decode as _;
 use nesa_finality::Finalized;
 use nesa_ledger::query::ReceiptProof;
 use nesa_ledger::tx::{AccessList, Pricing, Unsigned};
 use nesa_ledger::{Amount, Header, staking};
 use nesa_validator::rpc::{Chain, routes};
-use nesa_validator::{GenesisFile, Index, LedgerMachine};
+use nesa_validator::{GenesisFile, Index, LedgerMachine, start};
 use nesa_wallet::Key;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -66,7 +66,7 @@ impl World {
             validators: vec![me],
             followers: Vec::new(),
         };
-        let (node, running) = spawn(local, network).expect("a node");
+        let (node, running) = start(local, network).expect("a node");
         let index = Index::open(&self.folder.path().join("index.redb")).expect("an index");
         (
             Chain {

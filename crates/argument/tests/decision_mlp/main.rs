@@ -2,6 +2,8 @@
 
 mod bytes;
 mod cells;
+#[path = "../common/bytes.rs"]
+mod common;
 mod file;
 mod honest;
 mod statements;

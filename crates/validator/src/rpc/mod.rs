@@ -12,11 +12,14 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use nesa_chain::Node;
 use serde_json::{Value, json};
+use tower::limit::GlobalConcurrencyLimitLayer;
 
 use crate::{Index, LedgerMachine};
 
 /// Most bytes of a request: a transaction in hexadecimal, and room for a batch.
 const BODY_MAX: usize = 1 << 20;
+/// Most requests at a time; more wait.
+const REQUESTS_MAX: usize = 64;
 /// Most calls of a batch.
 const BATCH_MAX: usize = 64;
 
@@ -42,6 +45,7 @@ pub fn routes(chain: Chain) -> Router {
         .route("/v1/receipts/{tx}", get(plain::receipt))
         .route("/openapi.json", get(plain::openapi))
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_MAX))
         .with_state(Arc::new(chain))
 }
 
