@@ -146,10 +146,13 @@ impl Endpoint {
 
     fn quantity(&self, method: &str, params: &Value) -> Result<u128, Failure> {
         let value = self.call(method, params)?;
-        let digits = value.as_str().and_then(|t| t.strip_prefix("0x"));
-        let read = digits.and_then(|d| u128::from_str_radix(d, 16).ok());
-        read.ok_or_else(|| self.unreachable(format!("{method} gave {value}")))
+        quantity(&value).ok_or_else(|| self.unreachable(format!("{method} gave {value}")))
     }
+}
+
+/// A number as Ethereum's JSON has it.
+fn quantity(v: &Value) -> Option<u128> {
+    u128::from_str_radix(v.as_str()?.strip_prefix("0x")?, 16).ok()
 }
 
 fn address(of: &str, context: &Context) -> Result<Address, Failure> {
@@ -209,20 +212,18 @@ fn send(s: &Send, context: &Context) -> Result<(), Failure> {
     let raw = alloy_primitives::hex::encode_prefixed(tx.bytes());
     let hash = e.call("eth_sendRawTransaction", &json!([raw]))?;
     let receipt = wait(e, &hash)?;
+    let block = quantity(&receipt["blockNumber"]).and_then(|b| u64::try_from(b).ok());
     let done = json!({
         "tx": hash,
-        "block": receipt["blockNumber"],
+        "block": block,
         "ok": receipt["status"] == "0x1",
         "from": from,
         "to": to.to_string(),
         "amount": value.decimal(),
     });
     context.out.result(&done, || {
-        format!(
-            "sent {} NES to {to} in block {}",
-            value.decimal(),
-            receipt["blockNumber"]
-        )
+        let block = block.unwrap_or_default();
+        format!("sent {value} to {to} in block {block}")
     });
     Ok(())
 }
