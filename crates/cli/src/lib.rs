@@ -14,6 +14,7 @@
 mod cmd;
 mod failure;
 mod keys;
+mod ledger;
 pub mod net;
 mod output;
 

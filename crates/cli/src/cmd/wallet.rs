@@ -1,23 +1,18 @@
 //! `nesa wallet`: NES on a ledger, through a node's endpoint.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use nesa_codec::Decode as _;
 use nesa_finality::{Domain, Finalized};
 use nesa_ledger::query::ReceiptProof;
-use nesa_ledger::tx::{AccessList, Pricing, Unsigned};
 use nesa_ledger::{Amount, AmountError, Header};
 use nesa_storage::disk;
 use nesa_wallet::Address;
 use serde_json::{Value, json};
 
+use crate::ledger::{ANSWER_MAX, Act, Endpoint};
 use crate::{Context, Failure, keys};
 
-/// Most bytes of a node's answer.
-const ANSWER_MAX: u64 = 8 << 20;
-/// How long a transaction is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Exit code of evidence that does not hold.
 const VIOLATED: u8 = 4;
 
@@ -32,14 +27,6 @@ pub(crate) enum Wallet {
     Receipt(Receipt),
     /// Check a fetched receipt against the validators of a genesis, with every node stopped
     Verify(Verify),
-}
-
-/// The node that is asked.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Endpoint {
-    /// A node's endpoint
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8645")]
-    rpc: String,
 }
 
 /// A balance.
@@ -106,55 +93,6 @@ impl Wallet {
     }
 }
 
-impl Endpoint {
-    fn unreachable(&self, why: impl std::fmt::Display) -> Failure {
-        let text = format!(
-            "{} does not answer: {why}; start `nesa-validator run`, or name a node with --rpc",
-            self.rpc
-        );
-        Failure::new(crate::failure::NOT_REACHABLE, anyhow::Error::msg(text))
-    }
-
-    fn read(&self, mut answer: ureq::http::Response<ureq::Body>) -> Result<Value, Failure> {
-        let body = answer.body_mut().with_config().limit(ANSWER_MAX);
-        let bytes = body.read_to_vec().map_err(|e| self.unreachable(e))?;
-        serde_json::from_slice(&bytes).map_err(|e| self.unreachable(e))
-    }
-
-    /// One call of JSON-RPC.
-    fn call(&self, method: &str, params: &Value) -> Result<Value, Failure> {
-        let call = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        let request = ureq::post(&self.rpc).header("content-type", "application/json");
-        let sent = request.send(call.to_string());
-        let answer = self.read(sent.map_err(|e| self.unreachable(e))?)?;
-        match answer["error"]["message"].as_str() {
-            Some(why) => Err(Failure::failed(format!("the node refuses {method}: {why}"))),
-            None => Ok(answer["result"].clone()),
-        }
-    }
-
-    fn get(&self, path: &str) -> Result<Value, Failure> {
-        let url = format!("{}{path}", self.rpc.trim_end_matches('/'));
-        match ureq::get(&url).call() {
-            Ok(answer) => self.read(answer),
-            Err(ureq::Error::StatusCode(404)) => Err(Failure::failed(format!(
-                "{url} knows no such thing; ask again later"
-            ))),
-            Err(e) => Err(self.unreachable(e)),
-        }
-    }
-
-    fn quantity(&self, method: &str, params: &Value) -> Result<u128, Failure> {
-        let value = self.call(method, params)?;
-        quantity(&value).ok_or_else(|| self.unreachable(format!("{method} gave {value}")))
-    }
-}
-
-/// A number as Ethereum's JSON has it.
-fn quantity(v: &Value) -> Option<u128> {
-    u128::from_str_radix(v.as_str()?.strip_prefix("0x")?, 16).ok()
-}
-
 fn address(of: &str, context: &Context) -> Result<Address, Failure> {
     if of.starts_with("0x") {
         return nesa_wallet::address(of).map_err(|e| Failure::usage(e.to_string()));
@@ -185,62 +123,25 @@ fn send(s: &Send, context: &Context) -> Result<(), Failure> {
         .parse()
         .map_err(|e: AmountError| Failure::usage(e))?;
     let key = keys::open(context, &s.key, s.passphrase_file.as_deref())?;
-    let from = key.address().to_string();
-    let e = &s.endpoint;
-    let word = |v: u128| u64::try_from(v).map_err(|_| e.unreachable("a number beyond 64 bits"));
-    let price = e.quantity("eth_gasPrice", &json!([]))?;
-    let tip = e.quantity("eth_maxPriorityFeePerGas", &json!([]))?;
-    let unsigned = Unsigned {
-        chain_id: word(e.quantity("eth_chainId", &json!([]))?)?,
-        nonce: word(e.quantity("eth_getTransactionCount", &json!([from, "pending"]))?)?,
-        // Twice the price of now: blocks may fill up before this one stands in one.
-        pricing: Pricing::Dynamic {
-            max_fee: price.saturating_mul(2),
-            max_tip: tip,
-        },
-        gas_limit: 21_000,
-        to: Some(to.into()),
+    let act = Act {
+        to: to.into(),
         value,
         input: Vec::new(),
-        access_list: AccessList::default(),
+        gas: 21_000,
     };
-    let (rs, odd) = key.sign(&unsigned.signing_hash());
-    let half = |at: usize| std::array::from_fn(|i| rs[at + i]);
-    let tx = unsigned
-        .signed(half(0), half(32), odd)
-        .map_err(|e| Failure::failed(format!("the transaction cannot be made: {e}")))?;
-    let raw = alloy_primitives::hex::encode_prefixed(tx.bytes());
-    let hash = e.call("eth_sendRawTransaction", &json!([raw]))?;
-    let receipt = wait(e, &hash)?;
-    let block = quantity(&receipt["blockNumber"]).and_then(|b| u64::try_from(b).ok());
-    let done = json!({
-        "tx": hash,
-        "block": block,
-        "ok": receipt["status"] == "0x1",
-        "from": from,
+    let done = s.endpoint.submit(&key, act)?;
+    let json = json!({
+        "tx": done.hash,
+        "block": done.block,
+        "ok": done.succeeded,
+        "from": key.address().to_string(),
         "to": to.to_string(),
         "amount": value.decimal(),
     });
-    context.out.result(&done, || {
-        let block = block.unwrap_or_default();
-        format!("sent {value} to {to} in block {block}")
+    context.out.result(&json, || {
+        format!("sent {value} to {to} in block {}", done.block)
     });
     Ok(())
-}
-
-fn wait(e: &Endpoint, hash: &Value) -> Result<Value, Failure> {
-    let started = Instant::now();
-    loop {
-        let receipt = e.call("eth_getTransactionReceipt", &json!([hash]))?;
-        if receipt.is_object() {
-            return Ok(receipt);
-        }
-        if started.elapsed() > PATIENCE {
-            let text = format!("transaction {hash} is in no block yet; ask for its receipt later");
-            return Err(Failure::failed(text));
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 fn receipt(r: &Receipt, context: &Context) -> Result<(), Failure> {
