@@ -60,18 +60,7 @@ pub(super) async fn conclude(
         }
     }
     let verdict = evidence.verify(blocks, engine)?;
-    let least = match assurance {
-        Assurance::Receipt => Level::Receipt,
-        Assurance::Spot(_) => Level::Spot,
-        Assurance::Checked => Level::Checked,
-        Assurance::Refereed => Level::Refereed,
-    };
-    if verdict.level < least {
-        return Err(NetworkError::Assurance {
-            asked: assurance.name(),
-            obtained: verdict.level,
-        });
-    }
+    enough(assurance, verdict.level)?;
     let sign = |digest: &[u8]| session.fleet.sign(digest);
     Ok((evidence.bundle(session.fleet.client(), &sign), verdict))
 }
@@ -98,4 +87,51 @@ pub(super) async fn signatures(
         }
     }
     Ok((signed.into_iter().flatten().collect(), rows))
+}
+
+/// Whether the level that was re-established is the one that was asked for, or a higher one.
+fn enough(asked: Assurance, obtained: Level) -> Result<(), NetworkError> {
+    let least = match asked {
+        Assurance::Receipt => Level::Receipt,
+        Assurance::Spot(_) => Level::Spot,
+        Assurance::Checked => Level::Checked,
+        Assurance::Refereed => Level::Refereed,
+    };
+    if obtained < least {
+        let asked = asked.name();
+        return Err(NetworkError::Assurance { asked, obtained });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use nesa_client::Cells;
+
+    use super::*;
+    use crate::Failure;
+
+    #[test]
+    fn less_evidence_than_asked_ends_with_code_4_and_says_what_there_is() {
+        let spot = Assurance::Spot(Cells::Count(1));
+        let asked = [
+            Assurance::Receipt,
+            spot,
+            Assurance::Checked,
+            Assurance::Refereed,
+        ];
+        let obtained = [Level::Receipt, Level::Spot, Level::Checked, Level::Refereed];
+        for (i, asked) in asked.into_iter().enumerate() {
+            for (j, level) in obtained.into_iter().enumerate() {
+                let answer = enough(asked, level);
+                assert_eq!(answer.is_ok(), j >= i, "{asked:?} {level:?}");
+                if let Err(e) = answer {
+                    let failure = Failure::from(e);
+                    assert_eq!(failure.code, 4);
+                    let text = failure.error.to_string();
+                    assert!(text.contains(asked.name()), "{text}");
+                }
+            }
+        }
+    }
 }

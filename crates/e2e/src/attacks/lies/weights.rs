@@ -390,4 +390,70 @@ pub(super) const LIES: &[Lie] = &[
             "Range(2..3, Relations)",
         ],
     ),
+    hop(
+        "keys rounded up",
+        MODEL,
+        |_, h| round_by(&mut h.blocks[2].k, 1),
+        [
+            "Cell(hop 1, key or value row)",
+            "Sums(hop 1, Output)",
+            "Executed(k)",
+            "Range(2..3, Relations)",
+        ],
+    ),
+    hop(
+        "values rounded up",
+        MODEL,
+        |_, h| round_by(&mut h.blocks[2].v, 1),
+        [
+            "Cell(hop 1, key or value row)",
+            "Sums(hop 1, Output)",
+            "Executed(v)",
+            "Range(2..3, Relations)",
+        ],
+    ),
+    hop(
+        "attention output rounded up",
+        MODEL,
+        |_, h| round_by(&mut h.blocks[2].o, 1),
+        [
+            "Cell(hop 1, output row)",
+            "Row(hop 1)",
+            "Executed(output)",
+            "Range(2..3, Relations)",
+        ],
+    ),
+    hop(
+        "gate rounded up",
+        MODEL,
+        |_, h| round_by(gate(h), 1),
+        [
+            "Cell(hop 1, output row)",
+            "Sums(hop 1, Down)",
+            "Executed(gate)",
+            "Range(2..3, Relations)",
+        ],
+    ),
+    hop(
+        "up rounded up",
+        MODEL,
+        |_, h| round_by(up(h), 1),
+        [
+            "Cell(hop 1, output row)",
+            "Sums(hop 1, Down)",
+            "Executed(up)",
+            "Range(2..3, Relations)",
+        ],
+    ),
+    hop(
+        "feed-forward output rounded down",
+        MODEL,
+        |_, h| round_by(down(h), -1),
+        [
+            "Cell(hop 1, output row)",
+            "Row(hop 1)",
+            "Executed(down)",
+            "Range(2..3, Relations)",
+        ],
+    ),
 ];
