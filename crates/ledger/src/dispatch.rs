@@ -114,6 +114,7 @@ families! {
     Operators = crate::operators::Operators,
     Models = crate::models::Models,
     Sessions = crate::sessions::Sessions,
+    Governance = crate::governance::Governance,
 }
 
 /// Applies an action whose value is still with the caller. A refused one has no effect.

@@ -28,6 +28,7 @@ pub mod dispatch;
 pub mod epoch;
 mod execute;
 mod genesis;
+pub mod governance;
 pub mod models;
 pub mod operators;
 pub mod params;

@@ -157,6 +157,18 @@ params! {
     split_auditors_ppm: u32 = 50_000, 0, 200_000, "The auditors' part of a payment.";
     split_burn_ppm: u32 = 30_000, 0, 200_000, "What part of a payment is burned.";
     split_treasury_ppm: u32 = 20_000, 0, 200_000, "The treasury's part of a payment, beside what nobody claims and what rounding leaves.";
+    // Governance.
+    gov_deposit: Amount = Amount::nes(1_000), Amount(1), Amount::nes(1_000_000), "The least deposit of a proposal.";
+    gov_forfeit_ppm: u32 = PPM, 100_000, PPM, "What part of a deposit is burned where the quorum is missed or the veto is not.";
+    gov_quorum_ppm: u32 = 200_000, 10_000, 500_000, "What part of all balances and bonds must vote.";
+    gov_threshold_ppm: u32 = 500_000, 500_000, 900_000, "What part of yes, no and veto must be exceeded by yes.";
+    gov_veto_ppm: u32 = 333_333, 100_000, 500_000, "What part of all votes must not be exceeded by veto.";
+    gov_voting_blocks: u64 = 600_000, 4, 1 << 32, "How long a proposal is voted on.";
+    gov_timelock_blocks: u64 = 170_000, 2, 1 << 32, "How long what passed waits, so that whoever dislikes it can leave: above the unbonding of stakes.";
+    gov_expiry_blocks: u64 = 600_000, 1, 1 << 32, "How long what passed can be executed after that, where it could not be at once.";
+    gov_spend_ppm: u32 = 50_000, 1, 250_000, "What part of the treasury one proposal may spend.";
+    gov_period_ppm: u32 = 150_000, 1, 500_000, "What part of the treasury may be spent in one period.";
+    gov_period_blocks: u64 = 2_500_000, 1, 1 << 40, "How long a period of spending is.";
 }
 
 /// Why parameters are refused.

@@ -1,5 +1,6 @@
 //! Why an action has no effect. One line per family.
 
+use crate::governance::GovError;
 use crate::models::ModelError;
 use crate::operators::OperatorError;
 use crate::sessions::SessionError;
@@ -55,6 +56,9 @@ pub enum Refusal {
     /// Sessions.
     #[error(transparent)]
     Sessions(#[from] SessionError),
+    /// Governance.
+    #[error(transparent)]
+    Governance(#[from] GovError),
 }
 
 impl Refusal {

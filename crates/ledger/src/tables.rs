@@ -51,3 +51,13 @@ pub const LANES: u8 = 65;
 pub const OPENED: u8 = 66;
 /// (payer, session) → ().
 pub const SESSIONS_BY_PAYER: u8 = 67;
+/// number → [`crate::governance::Proposal`].
+pub const PROPOSALS: u8 = 112;
+/// (number, voter) → [`crate::governance::Vote`].
+pub const VOTES: u8 = 113;
+/// `()` → u64: proposals ever made, which numbers them.
+pub const PROPOSED: u8 = 114;
+/// `()` → [`crate::governance::Spending`].
+pub const SPENDING: u8 = 115;
+/// number → (): proposals that are voted on.
+pub const VOTING: u8 = 116;

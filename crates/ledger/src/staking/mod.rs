@@ -106,7 +106,13 @@ pub fn worth(from: &impl Read, key: &[u8; 32], who: &Address) -> Result<Amount, 
     ) else {
         return Ok(Amount::ZERO);
     };
-    Ok(pool::worth(stake(from, key)?, v.shares, d.shares))
+    Ok(worth_in(stake(from, key)?, &v, &d))
+}
+
+/// What a bond to a validator is worth where `stake` is bonded to it.
+#[must_use]
+pub fn worth_in(stake: Amount, v: &Validator, d: &Delegation) -> Amount {
+    pool::worth(stake, v.shares, d.shares)
 }
 
 fn validator(from: &impl Read, key: &[u8; 32]) -> Result<Validator, Refusal> {

@@ -1,5 +1,6 @@
 //! The state machine as a whole.
 
+mod ballots;
 mod blocks;
 mod envelopes;
 mod random;

@@ -6,25 +6,77 @@ use alloy_primitives::U256;
 use alloy_sol_types::SolCall;
 use proptest::prelude::*;
 
+use super::ballots::Ballots;
+use crate::governance::abi::IGovernance;
 use crate::staking::abi::IStaking;
 use crate::supply::{self, KINDS};
 use crate::testing::{PEOPLE, RICH, World, address, sign, validator};
 use crate::tx::{Pricing, Tx, Unsigned};
-use crate::{Address, Amount, Params};
+use crate::{Address, Amount, Params, Receipt};
 
 #[derive(Debug, Clone)]
 enum Step {
-    Send { from: u8, to: u8, value: u128 },
-    Delegate { who: u8, to: u8, sum: u64 },
-    Undelegate { who: u8, from: u8, sum: Option<u64> },
-    Withdraw { who: u8, from: u8 },
-    Garbage { who: u8, data: Vec<u8>, value: u64 },
+    Send {
+        from: u8,
+        to: u8,
+        value: u128,
+    },
+    Delegate {
+        who: u8,
+        to: u8,
+        sum: u64,
+    },
+    Undelegate {
+        who: u8,
+        from: u8,
+        sum: Option<u64>,
+    },
+    Withdraw {
+        who: u8,
+        from: u8,
+    },
+    Garbage {
+        who: u8,
+        data: Vec<u8>,
+        value: u64,
+    },
+    Change {
+        who: u8,
+        name: usize,
+        value: u8,
+        deposit: u64,
+    },
+    Spend {
+        who: u8,
+        to: u8,
+        ppm: u32,
+    },
+    Vote {
+        who: u8,
+        id: u64,
+        choice: u8,
+        late: bool,
+    },
+    Execute {
+        who: u8,
+        id: u64,
+    },
 }
+
+/// Parameters that random proposals change, some of them in vain.
+const CHANGED: [&str; 6] = [
+    "session_price_min",
+    "gov_voting_blocks",
+    "gov_forfeit_ppm",
+    "seats",
+    "supply_cap",
+    "none",
+];
 
 fn step() -> impl Strategy<Value = Step> {
     let who = 2..PEOPLE;
     let sum = 0..3_000u64;
-    prop_oneof![
+    let money = prop_oneof![
         (2..PEOPLE, 2..PEOPLE, prop_oneof![0..RICH.0, 0..2 * RICH.0])
             .prop_map(|(from, to, value)| Step::Send { from, to, value }),
         (who.clone(), 0..3u8, sum.clone()).prop_map(|(who, to, sum)| Step::Delegate {
@@ -41,10 +93,84 @@ fn step() -> impl Strategy<Value = Step> {
             any::<u64>()
         )
             .prop_map(|(who, data, value)| Step::Garbage { who, data, value }),
-    ]
+    ];
+    prop_oneof![money, ballot()]
 }
 
-fn tx(world: &World, step: &Step, nonces: &mut BTreeMap<u8, u64>) -> Tx {
+/// Steps of governance.
+fn ballot() -> impl Strategy<Value = Step> {
+    let (who, id) = (2..PEOPLE, 1..3u64);
+    let late = proptest::bool::weighted(0.1);
+    let choice = prop_oneof![2 => Just(1u8), 1 => 0..6u8];
+    let change = (who.clone(), 0..CHANGED.len(), 0..12u8, 8..20u64);
+    let change = change.prop_map(|(who, name, value, deposit)| Step::Change {
+        who,
+        name,
+        value,
+        deposit,
+    });
+    let spend = (who.clone(), 2..PEOPLE, 0..60_000u32);
+    let spend = spend.prop_map(|(who, to, ppm)| Step::Spend { who, to, ppm });
+    let vote = (who.clone(), id.clone(), choice, late);
+    let vote = vote.prop_map(|(who, id, choice, late)| Step::Vote {
+        who,
+        id,
+        choice,
+        late,
+    });
+    let execute = (who, id).prop_map(|(who, id)| Step::Execute { who, id });
+    prop_oneof![2 => change, 1 => spend, 6 => vote, 1 => execute]
+}
+
+/// What a step of governance sends.
+fn ballot_call(world: &World, ballots: &Ballots, step: &Step) -> Option<(u8, Amount, Vec<u8>)> {
+    let title = "a question".to_owned();
+    Some(match step.clone() {
+        Step::Change {
+            who,
+            name,
+            value,
+            deposit,
+        } => {
+            let call = IGovernance::proposeParameterCall {
+                title,
+                name: CHANGED[name].to_owned(),
+                value: U256::from(value),
+            };
+            (who, Amount::nes(deposit), call.abi_encode())
+        }
+        Step::Spend { who, to, ppm } => {
+            let treasury = supply::held(&world.tip.state, &supply::Pot::TREASURY).unwrap();
+            let call = IGovernance::proposeSpendCall {
+                title,
+                to: address(to).into(),
+                amount: treasury.ppm(ppm).to_u256(),
+            };
+            (who, Amount::nes(10), call.abi_encode())
+        }
+        Step::Vote {
+            who,
+            id,
+            choice,
+            late,
+        } => {
+            let holdings = ballots.holdings(world, who, id, late).into();
+            let call = IGovernance::voteCall {
+                id,
+                choice,
+                holdings,
+            };
+            (who, Amount::ZERO, call.abi_encode())
+        }
+        Step::Execute { who, id } => {
+            let call = IGovernance::executeCall { id };
+            (who, Amount::ZERO, call.abi_encode())
+        }
+        _ => return None,
+    })
+}
+
+fn tx(world: &World, ballots: &Ballots, step: &Step, nonces: &mut BTreeMap<u8, u64>) -> Tx {
     let nes = |n: u64| Amount::nes(n);
     let module = crate::staking::ADDRESS;
     let key = |v: u8| validator(v).into();
@@ -67,6 +193,10 @@ fn tx(world: &World, step: &Step, nonces: &mut BTreeMap<u8, u64>) -> Tx {
             (who, module, Amount::ZERO, call.abi_encode())
         }
         Step::Garbage { who, data, value } => (who, module, Amount(value.into()), data),
+        step => {
+            let (who, value, input) = ballot_call(world, ballots, &step).unwrap();
+            (who, crate::governance::ADDRESS, value, input)
+        }
     };
     let nonce = nonces.entry(who).or_insert_with(|| world.nonce(who));
     let body = Unsigned {
@@ -85,6 +215,12 @@ fn params() -> Params {
         epoch_blocks: 3,
         unbonding_blocks: 4,
         emission: Amount::nes(10),
+        gov_deposit: Amount::nes(10),
+        gov_quorum_ppm: 100_000,
+        gov_voting_blocks: 4,
+        gov_timelock_blocks: 2,
+        gov_expiry_blocks: 3,
+        gov_period_blocks: 5,
         ..Params::default()
     }
 }
@@ -93,9 +229,11 @@ fn params() -> Params {
 /// two executions agree, and every transaction of a block has its receipt.
 fn nothing_is_lost(blocks: &[Vec<Step>]) {
     let (mut world, mut twin) = (World::new(params()), World::new(params()));
+    let mut ballots = Ballots::new(&world);
     for steps in blocks {
         let mut nonces = BTreeMap::new();
-        let txs: Vec<_> = steps.iter().map(|s| tx(&world, s, &mut nonces)).collect();
+        let made = steps.iter().map(|s| tx(&world, &ballots, s, &mut nonces));
+        let txs: Vec<_> = made.collect();
         let done = world.block(&txs, &[]);
         let again = twin.block(&txs, &[]);
         assert_eq!(done.block.header.digest(), again.block.header.digest());
@@ -108,11 +246,31 @@ fn nothing_is_lost(blocks: &[Vec<Step>]) {
         let minted = supply::minted(&world.tip.state).unwrap();
         assert_eq!(minted.0, KINDS.iter().map(|k| total(*k)).sum::<u128>());
         assert_eq!(total(supply::Kind::Fees), 0);
+        ballots.keep(&world);
+        for (step, t) in steps.iter().zip(&txs) {
+            let taken = |r: &&Receipt| r.tx == t.hash() && r.succeeded;
+            if done.receipts.iter().any(|r| taken(&r)) {
+                count(&mut ballots, &world, step);
+            }
+        }
     }
+    ballots.settle(&mut world, &params());
     // Whatever left a bond arrives.
     world.wait(params().unbonding_blocks);
     let unbonding = supply::total(&world.tip.state, supply::Kind::Unbonding);
     assert_eq!(unbonding, Ok(Amount::ZERO));
+}
+
+/// A step that the ledger took, for the model.
+fn count(ballots: &mut Ballots, world: &World, step: &Step) {
+    match step {
+        Step::Change { deposit, .. } => ballots.proposed(Amount::nes(*deposit)),
+        Step::Spend { .. } => ballots.proposed(Amount::nes(10)),
+        Step::Vote {
+            who, id, choice, ..
+        } => ballots.voted(world, *who, *id, *choice),
+        _ => (),
+    }
 }
 
 fn sequences() -> impl Strategy<Value = Vec<Vec<Step>>> {
@@ -151,7 +309,8 @@ proptest! {
         for sends in blocks {
             let mut nonces = BTreeMap::new();
             let steps = sends.iter().map(|(from, to, value)| Step::Send { from: *from, to: *to, value: *value });
-            let txs: Vec<_> = steps.map(|s| tx(&world, &s, &mut nonces)).collect();
+            let ballots = Ballots::new(&world);
+            let txs: Vec<_> = steps.map(|s| tx(&world, &ballots, &s, &mut nonces)).collect();
             let done = world.block(&txs, &[]);
             let base = u128::from(done.block.header.base_fee);
             for (t, (from, to, value)) in txs.iter().zip(&sends) {
