@@ -1,11 +1,13 @@
 //! One transaction: whether it can stand in a block, and what it does there.
 
+use nesa_codec::Digest;
+
 use crate::account::{account, count};
 use crate::dispatch::{self, Action};
 use crate::receipt::{Log, Receipt, reason};
 use crate::state::{Overlay, Read, StateError};
 use crate::supply::{self, Pot};
-use crate::tx::{Fee, Tx, transfer};
+use crate::tx::{Fee, Tx, Unsigned, transfer};
 use crate::vm::{Call, Contracts, Outcome};
 use crate::{Address, Amount, Context, Env, Params, Refusal, staking};
 
@@ -107,6 +109,14 @@ pub fn check_any_nonce(
     Ok(Ok(fee))
 }
 
+/// What a transaction asks for, without its signature.
+struct Message<'a> {
+    sender: Address,
+    body: &'a Unsigned,
+    price: u128,
+    hash: Digest,
+}
+
 /// Where a transaction runs.
 #[derive(Debug)]
 pub(crate) struct Running<'a> {
@@ -132,7 +142,13 @@ impl Running<'_> {
         count(self.state, &sender)?;
         let mark = self.state.begin();
         let mut logs = Vec::new();
-        let outcome = self.effects(tx, fee, contracts, &mut logs)?;
+        let message = Message {
+            sender,
+            body,
+            price: fee.price,
+            hash: tx.hash(),
+        };
+        let outcome = self.effects(&message, contracts, &mut logs)?;
         if outcome.failed.is_some() {
             self.state.revert(mark);
             logs.clear();
@@ -152,15 +168,34 @@ impl Running<'_> {
         })
     }
 
+    /// What a message would do if it were sent for nothing, its gas counted from zero.
+    ///
+    /// # Errors
+    /// Fatal refusals.
+    pub(crate) fn simulate(
+        &mut self,
+        sender: Address,
+        body: &Unsigned,
+        contracts: &impl Contracts,
+    ) -> Result<Outcome, Refusal> {
+        count(self.state, &sender)?;
+        let message = Message {
+            sender,
+            body,
+            price: u128::from(self.env.base_fee),
+            hash: Digest::default(),
+        };
+        self.effects(&message, contracts, &mut Vec::new())
+    }
+
     /// The call, its gas counted from zero.
     fn effects(
         &mut self,
-        tx: &Tx,
-        fee: Fee,
+        message: &Message<'_>,
         contracts: &impl Contracts,
         logs: &mut Vec<Log>,
     ) -> Result<Outcome, Refusal> {
-        let (body, sender) = (tx.body(), tx.sender());
+        let (body, sender) = (message.body, message.sender);
         let spent = body.intrinsic_gas();
         let mut ctx = Context {
             state: self.state,
@@ -184,11 +219,12 @@ impl Running<'_> {
                     let call = Call {
                         to: body.to,
                         input: &body.input,
-                        gas: body.gas_limit - spent,
-                        gas_price: fee.price,
+                        gas: body.gas_limit.saturating_sub(spent),
+                        spent,
+                        gas_price: message.price,
                         nonce: body.nonce,
                         access_list: &body.access_list,
-                        tx: tx.hash(),
+                        tx: message.hash,
                     };
                     let outcome = contracts.call(&mut ctx, &call);
                     outcome.map(|o| Outcome {

@@ -24,6 +24,8 @@ pub struct Env {
     pub proposer: [u8; 32],
     /// The base fee per gas in units.
     pub base_fee: u64,
+    /// The parent block's name.
+    pub parent: Digest,
     /// The block's randomness, see [`crate::Header::beacon`].
     pub beacon: Digest,
 }

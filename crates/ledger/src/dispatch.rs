@@ -24,6 +24,11 @@ pub trait Family {
     /// Gas of an action beyond the envelope's; bounds its work.
     fn gas(call: &Self::Call) -> u64;
 
+    /// Whether an action changes nothing: contracts may call it where they may not write.
+    fn reads(_: &Self::Call) -> bool {
+        false
+    }
+
     /// Applies an action and returns its ABI-encoded answer. Takes all value or refuses it.
     ///
     /// # Errors
@@ -75,11 +80,25 @@ macro_rules! families {
                 }
             }
 
+            /// Whether it changes nothing.
+            #[must_use]
+            pub fn reads(&self) -> bool {
+                match self {
+                    $(Self::$name(call) => <$family>::reads(call),)*
+                }
+            }
+
             fn apply(self, ctx: &mut Context<'_>) -> Result<Vec<u8>, Refusal> {
                 match self {
                     $(Self::$name(call) => <$family>::apply(ctx, call),)*
                 }
             }
+        }
+
+        /// The addresses of all modules.
+        #[must_use]
+        pub fn modules() -> Vec<Address> {
+            vec![$(Address::module(<$family>::INDEX),)*]
         }
 
         /// Whether an address is a module's.
@@ -122,12 +141,26 @@ families! {
 /// # Errors
 /// The action's [`Refusal`].
 pub fn apply(ctx: &mut Context<'_>, action: Action) -> Result<Vec<u8>, Refusal> {
-    let (mark, logs) = (ctx.state.begin(), ctx.logs.len());
+    let mark = ctx.state.begin();
     let value = ctx.value;
     let (from, to) = (Pot::Account(ctx.caller), Pot::Account(ctx.module));
     let done = supply::move_(ctx.state, &from, &to, value)
         .map_err(Refusal::from)
-        .and_then(|()| action.apply(ctx));
+        .and_then(|()| enter(ctx, action));
+    if done.is_err() {
+        ctx.state.revert(mark);
+    }
+    done
+}
+
+/// Applies an action whose value is on the module's account already, as contracts send it. A
+/// refused one has no effect, but the value stays where it is: the call is reverted with it.
+///
+/// # Errors
+/// The action's [`Refusal`].
+pub fn enter(ctx: &mut Context<'_>, action: Action) -> Result<Vec<u8>, Refusal> {
+    let (mark, logs) = (ctx.state.begin(), ctx.logs.len());
+    let done = action.apply(ctx);
     let done = done.and_then(|answer| ctx.unpayable().map(|()| answer));
     if done.is_err() {
         ctx.state.revert(mark);

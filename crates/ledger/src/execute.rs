@@ -9,8 +9,8 @@ use crate::genesis::{Genesis, GenesisError};
 use crate::receipt::{Log, Receipt};
 use crate::state::{Diff, Overlay, State, StateError};
 use crate::supply::{self, SupplyError};
-use crate::tx::{Tx, TxError, next_base_fee};
-use crate::vm::Contracts;
+use crate::tx::{Tx, TxError, Unsigned, next_base_fee};
+use crate::vm::{Contracts, Outcome};
 use crate::{Address, Amount, Context, Env, Params, Refusal, deadlines, epoch, staking};
 
 /// A state with the header that commits to it.
@@ -175,9 +175,32 @@ impl<C: Contracts> Ledger<C> {
             timestamp_ms: place.timestamp_ms,
             proposer: place.proposer,
             base_fee: next_base_fee(parent.header.base_fee, parent.header.gas_used, &params),
+            parent: place.parent,
             beacon,
         };
         Ok((env, params))
+    }
+
+    /// What a message would do at `place` after `parent`, sent for nothing by anyone: for wallets
+    /// that ask before they sign. The gas limit bounds the work.
+    ///
+    /// # Errors
+    /// [`BlockError`] where no block can stand there, or the state is broken.
+    pub fn simulate(
+        &self,
+        parent: &Committed,
+        place: &Place,
+        sender: Address,
+        body: &Unsigned,
+    ) -> Result<Outcome, BlockError> {
+        let mut draft = self.draft(parent, place)?;
+        let mut running = apply::Running {
+            state: &mut draft.state,
+            env: &draft.env,
+            params: &draft.params,
+        };
+        let done = running.simulate(sender, body, &self.contracts);
+        done.map_err(BlockError::Broken)
     }
 
     /// Makes a block of what fits and applies, in the order offered; `body_max` bounds the encoded

@@ -61,3 +61,7 @@ pub const PROPOSED: u8 = 114;
 pub const SPENDING: u8 = 115;
 /// number → (): proposals that are voted on.
 pub const VOTING: u8 = 116;
+/// Keccak hash → code of contracts; written by their engine.
+pub const CODE: u8 = 128;
+/// (contract, slot) → word; written by their engine.
+pub const STORAGE: u8 = 129;

@@ -14,6 +14,8 @@ pub struct Call<'a> {
     pub input: &'a [u8],
     /// Gas left after the envelope's.
     pub gas: u64,
+    /// The envelope's gas, which counts for the cap on refunds (EIP-3529).
+    pub spent: u64,
     /// What is paid per gas, in units.
     pub gas_price: u128,
     /// The sender's nonce before this transaction.

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use nesa_chain::{Changes, Committed, Entries, Machine, Offer, Peek, Place, Proposed};
 use nesa_codec::{Decode as _, Encode as _};
+use nesa_evm::Evm;
 use nesa_ledger::state::{Diff, State};
 use nesa_ledger::tx::{Tx, TxError};
-use nesa_ledger::vm::NoContracts;
+
 use nesa_ledger::{Address, Block, BlockError, Body, Genesis, GenesisError, Header, Ledger, Unfit};
 
 /// The ledger behind the engine's interface.
 #[derive(Debug, Clone)]
-pub struct LedgerMachine(Arc<Ledger<NoContracts>>);
+pub struct LedgerMachine(Arc<Ledger<Evm>>);
 
 /// Why the ledger refuses bytes.
 #[derive(Debug, thiserror::Error)]
@@ -36,12 +37,12 @@ impl LedgerMachine {
     /// # Errors
     /// [`GenesisError`].
     pub fn new(genesis: &Genesis) -> Result<Self, GenesisError> {
-        Ok(Self(Arc::new(Ledger::new(genesis, NoContracts)?)))
+        Ok(Self(Arc::new(Ledger::new(genesis, Evm)?)))
     }
 
     /// The ledger.
     #[must_use]
-    pub fn ledger(&self) -> &Ledger<NoContracts> {
+    pub fn ledger(&self) -> &Ledger<Evm> {
         &self.0
     }
 
@@ -152,6 +153,7 @@ impl Machine for LedgerMachine {
             timestamp_ms: 0,
             proposer: [0; 32],
             base_fee: params.base_fee_min,
+            parent: nesa_codec::Digest::default(),
             beacon: nesa_codec::Digest::default(),
         };
         let fee = nesa_ledger::check_any_nonce(state, &env, params.gas_limit, &tx)

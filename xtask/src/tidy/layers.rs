@@ -9,7 +9,7 @@ use super::tree::demand;
 use crate::root;
 
 /// Every crate with its layer; dependencies point to a lower one.
-const LAYERS: [(&str, u8); 27] = [
+const LAYERS: [(&str, u8); 28] = [
     ("nesa-codec", 0),
     ("nesa-field", 0),
     ("nesa-finality", 1),
@@ -23,6 +23,7 @@ const LAYERS: [(&str, u8); 27] = [
     ("nesa-argument", 2),
     ("nesa-attack", 2),
     ("nesa-ledger", 3),
+    ("nesa-evm", 3),
     ("nesa-pipeline", 3),
     ("nesa-client", 3),
     ("nesa-chain", 4),
@@ -39,11 +40,12 @@ const LAYERS: [(&str, u8); 27] = [
     ("nesa-e2e", 6),
 ];
 /// All edges within one layer.
-const SIDEWAYS: [(&str, &str); 7] = [
+const SIDEWAYS: [(&str, &str); 8] = [
     ("nesa-attack", "nesa-privacy"),
     ("nesa-model", "nesa-kernels"),
     ("nesa-decision", "nesa-model"),
     ("nesa-client", "nesa-pipeline"),
+    ("nesa-evm", "nesa-ledger"),
     ("nesa-storage", "nesa-shards"),
     ("nesa-wallet", "nesa-shards"),
     ("nesa-cli", "nesa-gateway"),

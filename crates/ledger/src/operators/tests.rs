@@ -291,6 +291,7 @@ fn inside<T>(w: &World, f: impl FnOnce(&mut Context<'_>) -> T) -> (T, crate::sta
         timestamp_ms: 0,
         proposer: [0; 32],
         base_fee: 0,
+        parent: Digest::default(),
         beacon: Digest::default(),
     };
     let (params, mut logs) = (params(), Vec::new());

@@ -72,6 +72,19 @@ impl Overlay {
         }
     }
 
+    /// The rows of a table that were written since the checkpoint, as they were then.
+    #[must_use]
+    pub fn before(&self, at: Checkpoint, table: u8) -> Diff {
+        let mut rows = Diff::new();
+        for (key, old) in self.journal.get(at.0..).unwrap_or_default() {
+            if key.first() == Some(&table) && !rows.contains_key(key) {
+                let base = || self.base.get(key).map(<[u8]>::to_vec);
+                rows.insert(key.clone(), old.clone().unwrap_or_else(base));
+            }
+        }
+        rows
+    }
+
     /// Forgets how to undo: call it between transactions, when no checkpoint is open.
     pub fn settle(&mut self) {
         self.journal.clear();
