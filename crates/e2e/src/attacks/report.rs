@@ -20,6 +20,8 @@ pub struct Summary {
     pub not_claimed: usize,
     /// Cells without such a thing.
     pub not_applicable: usize,
+    /// Attacks told at all five levels.
+    pub everywhere: usize,
     /// Attacks that no level refuses.
     pub undetected: usize,
     /// Cells in which something else came than was declared, the control's among them.
@@ -42,6 +44,9 @@ impl Summary {
                 .filter(|c| c.expected == Expected::NotClaimed)
                 .count(),
             not_applicable: cells().filter(|c| c.judged.is_none()).count(),
+            everywhere: attacks()
+                .filter(|r| r.cells.iter().all(|c| c.judged.is_some()))
+                .count(),
             undetected: attacks().filter(|r| r.is_undetected()).count(),
             differ: all.filter(|c| !c.holds()).count(),
         }
@@ -93,6 +98,7 @@ pub fn json(rows: &[Row]) -> Value {
     json!({
         "holds": s.differ == 0,
         "attacks": s.attacks,
+        "at_all_levels": s.everywhere,
         "cells": {
             "told": s.told,
             "refused": s.refused,
@@ -132,8 +138,15 @@ pub fn terminal(rows: &[Row]) -> String {
 
 fn line(s: &Summary) -> String {
     format!(
-        "{} attacks, {} cells told: {} refused, {} accepted as declared, {} differ; {} cells not applicable; {} attacks refused by no level",
-        s.attacks, s.told, s.refused, s.not_claimed, s.differ, s.not_applicable, s.undetected
+        "{} attacks, {} of them at all five levels; {} cells told: {} refused, {} accepted as declared, {} differ; {} cells not applicable; {} attacks refused by no level",
+        s.attacks,
+        s.everywhere,
+        s.told,
+        s.refused,
+        s.not_claimed,
+        s.differ,
+        s.not_applicable,
+        s.undetected
     )
 }
 
@@ -174,6 +187,8 @@ fn section(out: &mut String, group: &str, rows: &[&Row]) {
             let c = &r.cells[l];
             let bytes = c.judged.as_ref().map_or(0, |j| j.bytes);
             match c.judged {
+                // A proof's length depends on which of its queries meet.
+                Some(_) if c.level == Level::Proof => text(c).replace('|', "/"),
                 Some(_) => format!("{} · {bytes} B", text(c).replace('|', "/")),
                 None => text(c),
             }
@@ -190,7 +205,7 @@ Made by `cargo xtask attacks --write`; `cargo xtask attacks` tells all of them a
 cell differs from what is declared beside the attack (`crates/e2e/src/attacks`, `crates/argument/tests/attacks/named`).
 
 A malicious party runs the honest one on a small random model and changes one thing. A cell holds the exact refusal of the level's
-verifier, and the bytes of the evidence. `accepted`: the level does not claim to find it, as `receipt` says who said something and
+verifier, and the bytes of the evidence (but of proofs, whose length varies). `accepted`: the level does not claim to find it, as `receipt` says who said something and
 not that it is true. `once opened`: with k of n cells opened and b of them wrong, the chance is `1 − C(n−b, k) / C(n, k)`; here all
 are opened. At level `refereed` the dispute ends against the liar, at the step that is named.
 ";
