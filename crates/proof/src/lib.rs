@@ -16,6 +16,7 @@
 pub mod bundle;
 pub mod challenge;
 pub mod checked;
+pub mod contradiction;
 pub mod dispute;
 pub mod holding;
 pub mod opening;
@@ -25,6 +26,7 @@ pub mod trace;
 pub mod verify;
 
 pub use bundle::{Bundle, Inference, Second};
+pub use contradiction::Contradiction;
 pub use holding::Holding;
 pub use opening::LayerOpening;
 pub use share::{AnswerStatement, HolderStatement, Share, SignedHolder};

@@ -48,6 +48,41 @@ impl Court {
         })
     }
 
+    /// A court without a clock, in which `moves` were taken and their signatures checked before:
+    /// what a ledger keeps of a dispute, and its own deadlines, are all that it needs.
+    ///
+    /// # Errors
+    /// [`NotProven`] as [`Court::new`], and where `moves` are not such.
+    pub fn resumed(matter: Matter, moves: Vec<SignedMove>) -> Result<Self, NotProven> {
+        let timing = Timing { answer: u64::MAX };
+        let mut court = Self::new(matter, Tier::Open, timing)?;
+        let _ = court.start(0);
+        for answer in moves {
+            court.ask_of(&answer)?;
+            court.note_answer(0, answer)?;
+        }
+        Ok(court)
+    }
+
+    /// Takes an answer whoever carried it. What its side did not sign for a question of this dispute
+    /// is an error and changes nothing.
+    ///
+    /// # Errors
+    /// [`NotProven::Question`], [`NotProven::Signature`], [`NotProven::Repeated`],
+    /// [`NotProven::Trailing`].
+    pub fn admit(&mut self, answer: SignedMove) -> Result<Option<Effect>, NotProven> {
+        if self.referee.verdict().is_some() {
+            return Err(NotProven::Trailing(self.moves.len()));
+        }
+        self.take(0, answer)
+    }
+
+    /// Which sides owe an answer to the current question.
+    #[must_use]
+    pub fn unanswered(&self) -> [bool; 2] {
+        self.referee.unanswered()
+    }
+
     /// The first question.
     pub fn start(&mut self, now: u64) -> Option<Effect> {
         let effect = self.referee.step(now, Input::Start);
@@ -93,13 +128,24 @@ impl Court {
         if self.referee.verdict().is_some() {
             return Ok(None);
         }
-        let (at, side) = (self.moves.len(), answer.side);
+        let ask = self.ask_of(&answer)?.to_vec();
+        if !answer.is_signed(&self.matter.key(answer.side), &self.dispute, &ask) {
+            return Err(NotProven::Signature(self.moves.len()));
+        }
+        self.note_answer(now, answer)
+    }
+
+    /// The question that an answer is for.
+    fn ask_of(&self, answer: &SignedMove) -> Result<&[u8], NotProven> {
         let asked = (answer.round as usize).checked_sub(1);
         let ask = asked.and_then(|r| self.asks.get(r));
-        let ask = ask.ok_or(NotProven::Question(at))?;
-        if !answer.is_signed(&self.matter.key(side), &self.dispute, ask) {
-            return Err(NotProven::Signature(at));
-        }
+        ask.map(Vec::as_slice)
+            .ok_or(NotProven::Question(self.moves.len()))
+    }
+
+    /// Takes an answer that its side signed for its question.
+    fn note_answer(&mut self, now: u64, answer: SignedMove) -> Result<Option<Effect>, NotProven> {
+        let (at, side) = (self.moves.len(), answer.side);
         let is_same =
             |m: &SignedMove| (m.side, m.round, &m.bytes) == (side, answer.round, &answer.bytes);
         if self.moves.iter().any(is_same) {

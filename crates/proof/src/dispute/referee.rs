@@ -225,6 +225,12 @@ impl Referee {
         self.verdict.as_ref()
     }
 
+    /// Which sides owe an answer to the current question.
+    #[must_use]
+    pub fn unanswered(&self) -> [bool; 2] {
+        [0, 1].map(|i| self.answers[i].is_none())
+    }
+
     /// Takes one input at time `now`.
     pub fn step(&mut self, now: u64, input: Input<'_>) -> Option<Effect> {
         if self.verdict.is_some() {
@@ -235,8 +241,7 @@ impl Referee {
             Input::Start => None,
             _ if self.round == 0 => None,
             _ if now > self.deadline => {
-                let lost = [0, 1].map(|i| self.answers[i].is_none());
-                Some(self.end(lost, Reason::Silent, Work::default()))
+                Some(self.end(self.unanswered(), Reason::Silent, Work::default()))
             }
             Input::Tick => None,
             Input::Message(side, bytes) => self.message(now, side, bytes),
