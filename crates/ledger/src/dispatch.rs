@@ -133,6 +133,7 @@ families! {
     Operators = crate::operators::Operators,
     Models = crate::models::Models,
     Sessions = crate::sessions::Sessions,
+    Disputes = crate::disputes::Disputes,
     Governance = crate::governance::Governance,
 }
 

@@ -25,6 +25,7 @@ pub mod block;
 mod context;
 pub mod deadlines;
 pub mod dispatch;
+pub mod disputes;
 pub mod epoch;
 mod execute;
 mod genesis;

@@ -169,6 +169,25 @@ params! {
     gov_spend_ppm: u32 = 50_000, 1, 250_000, "What part of the treasury one proposal may spend.";
     gov_period_ppm: u32 = 150_000, 1, 500_000, "What part of the treasury may be spent in one period.";
     gov_period_blocks: u64 = 2_500_000, 1, 1 << 40, "How long a period of spending is.";
+    // Disputes.
+    dispute_gain_ppm: u32 = PPM, 0, 10 * PPM, "What part of its fee a node is taken to save by lying.";
+    dispute_value_ppm: u32 = 0, 0, 1_000 * PPM, "What a wrong answer is taken to be worth elsewhere, in parts of the fee.";
+    dispute_detect_ppm: u32 = 953_000, 100_000, PPM, "How often an audit is taken to find a lie.";
+    dispute_slash_min: Amount = Amount::nes(10), Amount(1), Amount::nes(1_000_000), "What a lie costs at least, within the bond.";
+    dispute_compensation_ppm: u32 = 500_000, 0, 10 * PPM, "What a client gets of a slash besides its fee, in parts of the fee.";
+    dispute_reward_ppm: u32 = 500_000, 0, PPM, "The challenger's part of what burning and the client leave of a slash; auditors get the rest.";
+    dispute_deposit: Amount = Amount::nes(10), Amount(1), Amount::nes(1_000_000), "What a challenger puts behind a dispute; a false accusation costs it.";
+    dispute_answer_blocks: u64 = 600, 2, 1 << 24, "How long a side may take for one answer; silence loses.";
+    // Audits.
+    audit_ppm: u32 = 50_000, 1_000, PPM, "How likely recorded work of a node in good standing is audited.";
+    audit_ppm_max: u32 = 500_000, 1_000, PPM, "How likely that of any node is.";
+    audit_delay_blocks: u64 = 2, 2, 1_000, "Blocks between a record and the beacon that draws.";
+    audit_auditors: u32 = 3, 1, 7, "How many auditors are drawn.";
+    audit_commit_blocks: u64 = 300, 2, 1 << 20, "How long auditors have to compute and commit.";
+    audit_reveal_blocks: u64 = 300, 2, 1 << 20, "How long they have to reveal.";
+    audit_dispute_blocks: u64 = 600, 2, 1 << 20, "How long a difference may be disputed, and a canary opened.";
+    audit_slash: Amount = Amount::nes(5), Amount(1), Amount::nes(1_000_000), "What an auditor loses that confirmed what is wrong.";
+    audit_timeout_slash: Amount = Amount(100_000_000_000_000_000), Amount(1), Amount::nes(1_000_000), "What a drawn auditor loses that did not reveal.";
 }
 
 /// Why parameters are refused.

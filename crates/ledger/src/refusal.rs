@@ -1,5 +1,7 @@
 //! Why an action has no effect. One line per family.
 
+use crate::disputes::DisputeError;
+use crate::disputes::audits::AuditError;
 use crate::governance::GovError;
 use crate::models::ModelError;
 use crate::operators::OperatorError;
@@ -56,6 +58,12 @@ pub enum Refusal {
     /// Sessions.
     #[error(transparent)]
     Sessions(#[from] SessionError),
+    /// Disputes.
+    #[error(transparent)]
+    Disputes(#[from] DisputeError),
+    /// Audits.
+    #[error(transparent)]
+    Audits(#[from] AuditError),
     /// Governance.
     #[error(transparent)]
     Governance(#[from] GovError),

@@ -51,6 +51,24 @@ pub const LANES: u8 = 65;
 pub const OPENED: u8 = 66;
 /// (payer, session) → ().
 pub const SESSIONS_BY_PAYER: u8 = 67;
+/// name → [`crate::disputes::Dispute`].
+pub const DISPUTES: u8 = 80;
+/// dispute → what it is about.
+pub const DISPUTE_MATTERS: u8 = 81;
+/// (dispute, number) → a signed answer.
+pub const DISPUTE_MOVES: u8 = 82;
+/// (node, dispute) → ().
+pub const DISPUTES_BY_NODE: u8 = 83;
+/// digest of a statement that was punished → ().
+pub const OFFENCES: u8 = 84;
+/// flight of which a share is public → ().
+pub const DISCLOSED: u8 = 85;
+/// job → [`crate::disputes::audits::Audit`].
+pub const AUDITS: u8 = 96;
+/// ed25519 key of a node that audits → ().
+pub const AUDITORS_ENLISTED: u8 = 97;
+/// (session, lane) → [`crate::Amount`]: what was handed to auditors.
+pub const AUDITS_RECORDED: u8 = 98;
 /// number → [`crate::governance::Proposal`].
 pub const PROPOSALS: u8 = 112;
 /// (number, voter) → [`crate::governance::Vote`].
