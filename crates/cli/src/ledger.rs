@@ -86,6 +86,27 @@ impl Endpoint {
         }
     }
 
+    /// Sends JSON to a path; a refusal is a failure in the node's words.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.rpc.trim_end_matches('/'));
+        let agent = ureq::Agent::new_with_config(
+            ureq::Agent::config_builder()
+                .http_status_as_error(false)
+                .build(),
+        );
+        let request = agent.post(&url).header("content-type", "application/json");
+        let answer = request.send(body.to_string());
+        let answer = answer.map_err(|e| self.unreachable(e))?;
+        if answer.status() == 404 {
+            return Err(Failure::failed(format!("{url} is not served by this node")));
+        }
+        let value = self.read(answer)?;
+        match value["error"]["message"].as_str() {
+            Some(why) => Err(Failure::failed(format!("the node refuses {path}: {why}"))),
+            None => Ok(value),
+        }
+    }
+
     pub(crate) fn quantity(&self, method: &str, params: &Value) -> Result<u128, Failure> {
         let value = self.call(method, params)?;
         quantity(&value).ok_or_else(|| self.unreachable(format!("{method} gave {value}")))

@@ -17,6 +17,7 @@ mod keys;
 mod ledger;
 pub mod net;
 mod output;
+mod signer;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -61,6 +61,10 @@ pub(crate) struct Run {
     /// Where wallets reach this node
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8645")]
     pub(crate) rpc: SocketAddr,
+    /// Give NES of this key to whoever asks (`POST /v1/faucet`), on a local chain: a keystore file of
+    /// `nesa key new --unattended`
+    #[arg(long, value_name = "KEYFILE")]
+    pub(crate) faucet: Option<PathBuf>,
     /// Least milliseconds between blocks
     #[arg(long, value_name = "MS", default_value_t = 100)]
     pub(crate) interval: u64,

@@ -3,14 +3,21 @@
 //! The state machine's receipts follow from its blocks, so this file can be deleted at any time: it is built again from
 //! the blocks that the node has.
 
+mod history;
+mod past;
+
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nesa_chain::{Block, Node};
 use nesa_codec::{Decode as _, DecodeError, Digest, Encode as _, Reader, Writer};
 use nesa_ledger::block::TXS_MAX;
-use nesa_ledger::{Body, Committed, Receipt};
+use nesa_ledger::state::State;
+use nesa_ledger::{Body, Committed, Executed, Receipt};
 use redb::{Database, ReadableDatabase as _, TableDefinition};
+
+pub use history::{Entry, HISTORY_PAGE_MAX, Place};
 
 use crate::LedgerMachine;
 use crate::machine::committed;
@@ -74,7 +81,11 @@ impl Indexed {
 
 /// Receipts and places of transactions, on disk.
 #[derive(Debug, Clone)]
-pub struct Index(Arc<Database>);
+pub struct Index {
+    database: Arc<Database>,
+    /// States that votes are about, by height.
+    held: Arc<Mutex<BTreeMap<u64, State>>>,
+}
 
 impl Index {
     /// Opens or creates the file.
@@ -87,8 +98,22 @@ impl Index {
         write.open_table(BLOCKS)?;
         write.open_table(TXS)?;
         write.open_table(NAMES)?;
+        write.open_table(history::HISTORY)?;
+        past::create(&write)?;
         write.commit()?;
-        Ok(Self(Arc::new(database)))
+        Ok(Self {
+            database: Arc::new(database),
+            held: Arc::default(),
+        })
+    }
+
+    fn database(&self) -> &Database {
+        &self.database
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<u64, State>> {
+        // Nothing panics while it is held; what is there is whole.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The block at a height, if it is here.
@@ -96,7 +121,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn block(&self, height: u64) -> Result<Option<Indexed>, IndexError> {
-        let read = self.0.begin_read()?;
+        let read = self.database.begin_read()?;
         let found = read.open_table(BLOCKS)?.get(height)?;
         let read = found.map(|v| Indexed::from_bytes(v.value()));
         read.transpose().map_err(IndexError::Damaged)
@@ -107,7 +132,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn height_of(&self, name: &Digest) -> Result<Option<u64>, IndexError> {
-        let read = self.0.begin_read()?;
+        let read = self.database.begin_read()?;
         Ok(read.open_table(NAMES)?.get(&name.0)?.map(|v| v.value()))
     }
 
@@ -116,12 +141,12 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn place(&self, tx: &Digest) -> Result<Option<(u64, u32)>, IndexError> {
-        let read = self.0.begin_read()?;
+        let read = self.database.begin_read()?;
         Ok(read.open_table(TXS)?.get(&tx.0)?.map(|v| v.value()))
     }
 
-    fn insert(&self, block: &Indexed) -> Result<(), IndexError> {
-        let write = self.0.begin_write()?;
+    fn insert(&self, block: &Indexed, before: &State, done: &Executed) -> Result<(), IndexError> {
+        let write = self.database.begin_write()?;
         {
             let height = block.header.height;
             let mut txs = write.open_table(TXS)?;
@@ -131,8 +156,11 @@ impl Index {
             write.open_table(NAMES)?.insert(&block.name.0, height)?;
             let bytes = block.to_bytes();
             write.open_table(BLOCKS)?.insert(height, bytes.as_slice())?;
+            history::write(&mut write.open_table(history::HISTORY)?, block)?;
+            past::write(&write, before, done)?;
         }
         write.commit()?;
+        self.hold(before, done);
         Ok(())
     }
 
@@ -212,12 +240,13 @@ impl Index {
                 return Ok(None);
             }
         };
-        self.insert(&Indexed {
+        let block = Indexed {
             name: envelope.digest(),
             header: done.block.header.clone(),
-            body: done.block.body,
-            receipts: done.receipts,
-        })?;
+            body: done.block.body.clone(),
+            receipts: done.receipts.clone(),
+        };
+        self.insert(&block, &parent.state, &done)?;
         Ok(Some(Committed {
             header: done.block.header,
             state: done.state,

@@ -9,11 +9,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use axum::Router;
 use clap::Parser;
 use nesa_chain::{Limits, Local, Network, NodeKey, Pace, Peer};
 use nesa_ledger::staking;
 use nesa_shards::disk::{self, Access};
-use nesa_validator::rpc::{Chain, routes};
+use nesa_validator::rpc::{Chain, Faucet, faucet, routes};
 use nesa_validator::{GenesisFile, Index, LedgerMachine, genesis, start};
 use zeroize::Zeroizing;
 
@@ -122,6 +123,9 @@ fn node(r: &Run) -> Result<()> {
         .with_context(|| format!("{} does not exist", r.genesis.display()))?;
     let file: GenesisFile = serde_json::from_slice(&bytes).context("the genesis file")?;
     let machine = LedgerMachine::new(&file.genesis()?)?;
+    let giver = r.faucet.as_deref();
+    let giver = giver.map(|file| Faucet::open(file, machine.ledger().chain_id()));
+    let giver = giver.transpose()?;
     let key = key(&r.folder.home)?;
     let address = listen(r.listen)?;
     let me = Peer {
@@ -160,14 +164,18 @@ fn node(r: &Run) -> Result<()> {
         machine,
         index,
     };
-    serve(r, &me, votes, chain)?;
+    let mut all = routes(chain.clone());
+    if let Some(giver) = giver {
+        all = all.merge(faucet(chain.clone(), giver));
+    }
+    serve(r, &me, votes, chain, all)?;
     running.stop();
     Ok(())
 }
 
 /// Serves wallets until a signal ends the program.
 #[tokio::main]
-async fn serve(r: &Run, me: &Peer, votes: bool, chain: Chain) -> Result<()> {
+async fn serve(r: &Run, me: &Peer, votes: bool, chain: Chain, all: Router) -> Result<()> {
     let follow = chain
         .index
         .clone()
@@ -187,7 +195,7 @@ async fn serve(r: &Run, me: &Peer, votes: bool, chain: Chain) -> Result<()> {
     });
     println!("{ready}");
     std::io::stdout().flush()?;
-    axum::serve(socket, routes(chain))
+    axum::serve(socket, all)
         .with_graceful_shutdown(ended())
         .await?;
     indexer.abort();

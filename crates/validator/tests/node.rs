@@ -1,5 +1,8 @@
 //! A validator on real sockets and disks, asked as wallets ask.
 
+#[path = "node/gov.rs"]
+mod gov;
+
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};

@@ -9,12 +9,16 @@ mod decided;
 mod dispute;
 mod doctor;
 mod embed;
+mod faucet;
+mod gov;
 mod key;
 mod model;
 pub(crate) mod network;
+mod node;
 mod private;
 mod prove;
 mod refereed;
+mod stake;
 mod up;
 mod verify;
 mod wallet;
@@ -55,6 +59,20 @@ pub(crate) enum Command {
     /// Hold and send NES
     #[command(subcommand)]
     Wallet(wallet::Wallet),
+    /// Ask a local network's faucet for NES
+    Faucet(faucet::Faucet),
+    /// Bond NES to a validator, or list validators
+    Stake(stake::Stake),
+    /// Take NES back from a validator
+    Unstake(stake::Unstake),
+    /// What bonds earned, and its payment
+    Rewards(stake::Rewards),
+    /// Look at the nodes of the network
+    #[command(subcommand)]
+    Node(node::Node),
+    /// Propose changes of the ledger's rules, and vote on them
+    #[command(subcommand)]
+    Gov(gov::Gov),
     /// Check this machine and say what to fix
     Doctor(doctor::Doctor),
     /// Print the completions of a shell
@@ -77,6 +95,12 @@ impl Command {
             Self::Model(m) => m.run(context),
             Self::Key(k) => k.run(context),
             Self::Wallet(w) => w.run(context),
+            Self::Faucet(f) => faucet::run(&f, context),
+            Self::Stake(s) => stake::stake(&s, context),
+            Self::Unstake(u) => stake::unstake(&u, context),
+            Self::Rewards(r) => stake::rewards(&r, context),
+            Self::Node(n) => n.run(context),
+            Self::Gov(g) => g.run(context),
             Self::Doctor(d) => doctor::run(&d, context),
             Self::Completions(c) => completions::run(&c, &context.out),
         }

@@ -11,6 +11,7 @@ use nesa_wallet::Address;
 use serde_json::{Value, json};
 
 use crate::ledger::{ANSWER_MAX, Act, Endpoint};
+use crate::signer::rows;
 use crate::{Context, Failure, keys};
 
 /// Exit code of evidence that does not hold.
@@ -23,6 +24,8 @@ pub(crate) enum Wallet {
     Balance(Balance),
     /// Send NES
     Send(Send),
+    /// What happened to an address, latest first
+    History(History),
     /// Fetch the receipt of a transaction, with the proof that `nesa wallet verify` reads
     Receipt(Receipt),
     /// Check a fetched receipt against the validators of a genesis, with every node stopped
@@ -52,6 +55,22 @@ pub(crate) struct Send {
     /// File whose first line is the key's passphrase
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    endpoint: Endpoint,
+}
+
+/// A page of an address's history.
+#[derive(Debug, clap::Args)]
+pub(crate) struct History {
+    /// An address, or the name of a key of this home
+    #[arg(default_value = keys::DEFAULT)]
+    of: String,
+    /// Only what came before this place, as the last page named it
+    #[arg(long, value_name = "HEIGHT-INDEX")]
+    before: Option<String>,
+    /// At most so many entries
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: u16,
     #[command(flatten)]
     endpoint: Endpoint,
 }
@@ -87,13 +106,15 @@ impl Wallet {
         match self {
             Self::Balance(b) => balance(b, context),
             Self::Send(s) => send(s, context),
+            Self::History(h) => history(h, context),
             Self::Receipt(r) => receipt(r, context),
             Self::Verify(v) => verify(v, context),
         }
     }
 }
 
-fn address(of: &str, context: &Context) -> Result<Address, Failure> {
+/// An address, or that of a key of this home.
+pub(super) fn address(of: &str, context: &Context) -> Result<Address, Failure> {
     if of.starts_with("0x") {
         return nesa_wallet::address(of).map_err(|e| Failure::usage(e.to_string()));
     }
@@ -140,6 +161,37 @@ fn send(s: &Send, context: &Context) -> Result<(), Failure> {
     });
     context.out.result(&json, || {
         format!("sent {value} to {to} in block {}", done.block)
+    });
+    Ok(())
+}
+
+fn history(h: &History, context: &Context) -> Result<(), Failure> {
+    let who = address(&h.of, context)?;
+    let place = |b: &String| b.bytes().all(|c| c.is_ascii_digit() || c == b'-');
+    let before = match &h.before {
+        Some(b) if !place(b) => {
+            return Err(Failure::usage(format!(
+                "'{b}' is no place; write HEIGHT-INDEX"
+            )));
+        }
+        Some(b) => format!("&before={b}"),
+        None => String::new(),
+    };
+    let path = format!("/v1/accounts/{who}/history?limit={}{before}", h.limit);
+    let value = h.endpoint.get(&path)?;
+    let columns = [
+        ("BLOCK", "height"),
+        ("FROM", "from"),
+        ("TO", "to"),
+        ("NES", "value"),
+        ("FEE", "fee"),
+        ("OK", "ok"),
+        ("WHY NOT", "reason"),
+    ];
+    context.out.result(&value, || {
+        let more = value["before"].as_str();
+        let more = more.map_or(String::new(), |b| format!("\nmore: --before {b}"));
+        format!("{}{more}", rows(&value["entries"], &columns))
     });
     Ok(())
 }

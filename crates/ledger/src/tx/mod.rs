@@ -83,6 +83,14 @@ pub enum TxError {
 }
 
 impl Unsigned {
+    /// What a signed envelope says, whoever signed it: for envelopes whose signature was checked before.
+    ///
+    /// # Errors
+    /// [`TxError`] on what is no envelope.
+    pub fn of_envelope(bytes: &[u8]) -> Result<Self, TxError> {
+        Ok(envelope::decode(bytes)?.0)
+    }
+
     /// The hash that a key signs.
     #[must_use]
     pub fn signing_hash(&self) -> [u8; 32] {

@@ -67,6 +67,15 @@ fn base_fee(envelope: &nesa_finality::Envelope, params: &Params) -> u64 {
     })
 }
 
+/// The base fee of the next block.
+pub(super) fn next_base_fee(
+    envelope: &nesa_finality::Envelope,
+    state: &nesa_ledger::state::State,
+) -> Result<u64, String> {
+    let params = Params::of(state).map_err(|e| e.to_string())?;
+    Ok(base_fee(envelope, &params))
+}
+
 /// A block of the index; block 0 has no transactions.
 fn block(chain: &Chain, height: u64) -> Result<Option<Indexed>, RpcError> {
     if height == 0 {

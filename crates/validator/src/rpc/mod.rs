@@ -1,7 +1,13 @@
 //! HTTP: Ethereum's JSON-RPC at `/`, plain JSON with proofs under `/v1`.
 
 mod eth;
+mod faucet;
+mod gov;
+mod history;
+mod openapi;
+mod page;
 mod plain;
+mod registry;
 mod show;
 
 use std::sync::Arc;
@@ -15,6 +21,8 @@ use serde_json::{Value, json};
 use tower::limit::GlobalConcurrencyLimitLayer;
 
 use crate::{Index, LedgerMachine};
+
+pub use faucet::{ADDRESS_WAIT, Faucet, FaucetError, SUM, SUMS_MAX, faucet};
 
 /// Most bytes of a request: a transaction in hexadecimal, and room for a batch.
 const BODY_MAX: usize = 1 << 20;
@@ -41,9 +49,19 @@ pub fn routes(chain: Chain) -> Router {
         .route("/v1/status", get(plain::status))
         .route("/v1/params", get(plain::params))
         .route("/v1/accounts/{address}", get(plain::account))
+        .route("/v1/accounts/{address}/history", get(history::history))
+        .route("/v1/accounts/{address}/bonds", get(registry::bonds))
         .route("/v1/blocks/{height}", get(plain::block))
         .route("/v1/receipts/{tx}", get(plain::receipt))
-        .route("/openapi.json", get(plain::openapi))
+        .route("/v1/proposals", get(gov::proposals))
+        .route("/v1/proposals/{id}", get(gov::one))
+        .route("/v1/proposals/{id}/holdings/{address}", get(gov::holdings))
+        .route("/v1/validators", get(registry::validators))
+        .route("/v1/operators", get(registry::list_operators))
+        .route("/v1/operators/{key}", get(registry::one_operator))
+        .route("/v1/models", get(registry::list_models))
+        .route("/v1/models/{root}", get(registry::one_model))
+        .route("/openapi.json", get(openapi::openapi))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_MAX))
         .with_state(Arc::new(chain))

@@ -12,17 +12,18 @@ use serde_json::{Value, json};
 
 use super::{Chain, eth, show};
 
-type Answer = (StatusCode, Json<Value>);
+/// A status with JSON.
+pub(super) type Answer = (StatusCode, Json<Value>);
 
-fn refused(status: StatusCode, why: impl std::fmt::Display) -> Answer {
+pub(super) fn refused(status: StatusCode, why: impl std::fmt::Display) -> Answer {
     (status, Json(json!({"error": {"message": why.to_string()}})))
 }
 
-fn internal(why: impl std::fmt::Display) -> Answer {
+pub(super) fn internal(why: impl std::fmt::Display) -> Answer {
     refused(StatusCode::INTERNAL_SERVER_ERROR, why)
 }
 
-fn ok(value: Value) -> Answer {
+pub(super) fn ok(value: Value) -> Answer {
     (StatusCode::OK, Json(value))
 }
 
@@ -123,28 +124,5 @@ pub(super) async fn receipt(State(chain): State<Arc<Chain>>, Path(tx): Path<Stri
         "domain": show::bytes(chain.node.domain().as_bytes()),
         "proof": show::bytes(&proof.to_bytes()),
         "finalized": show::bytes(&finalized.to_bytes()),
-    }))
-}
-
-/// What these routes are, for machines.
-pub(super) async fn openapi() -> Json<Value> {
-    let get = |summary: &str, parameter: Option<&str>| {
-        let parameters: Vec<Value> = parameter
-            .iter()
-            .map(|p| json!({"name": p, "in": "path", "required": true, "schema": {"type": "string"}}))
-            .collect();
-        let answers = json!({"200": {"description": "JSON"}, "404": {"description": "unknown"}});
-        json!({"get": {"summary": summary, "parameters": parameters, "responses": answers}})
-    };
-    Json(json!({
-        "openapi": "3.1.0",
-        "info": {"title": "Nesa ledger", "version": env!("CARGO_PKG_VERSION")},
-        "paths": {
-            "/v1/status": get("Height, supply and validators", None),
-            "/v1/params": get("Parameters with their bounds", None),
-            "/v1/accounts/{address}": get("What an address holds", Some("address")),
-            "/v1/blocks/{height}": get("A block", Some("height")),
-            "/v1/receipts/{tx}": get("A receipt with its proof", Some("tx")),
-        },
     }))
 }
