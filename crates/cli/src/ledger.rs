@@ -44,8 +44,23 @@ pub(crate) struct Done {
     pub(crate) block: u64,
     /// Whether it had its effects.
     pub(crate) succeeded: bool,
-    /// Its receipt as Ethereum's JSON has it, with `reason` where it was refused.
+    /// Its receipt as Ethereum's JSON has it, with `revertReason` where it was refused.
     pub(crate) receipt: Value,
+}
+
+impl Done {
+    /// Itself where it had its effects; else a failure with the ledger's reason.
+    pub(crate) fn taken(self) -> Result<Self, Failure> {
+        if self.succeeded {
+            return Ok(self);
+        }
+        let why = self.receipt["revertReason"].as_str();
+        let why = why.unwrap_or("it does not say why");
+        Err(Failure::failed(format!(
+            "the ledger refused transaction {} in block {}: {why}",
+            self.hash, self.block
+        )))
+    }
 }
 
 impl Endpoint {

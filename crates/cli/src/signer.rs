@@ -45,16 +45,7 @@ impl Signer {
             gas: gas(to, call.abi_encode())?,
             input: call.abi_encode(),
         };
-        let done = self.endpoint.submit(&key, act)?;
-        if done.succeeded {
-            return Ok(done);
-        }
-        let why = done.receipt["revertReason"].as_str();
-        let why = why.unwrap_or("it does not say why");
-        Err(Failure::failed(format!(
-            "the ledger refused transaction {} in block {}: {why}",
-            done.hash, done.block
-        )))
+        self.endpoint.submit(&key, act)?.taken()
     }
 }
 

@@ -164,18 +164,22 @@ fn node(r: &Run) -> Result<()> {
         machine,
         index,
     };
-    let mut all = routes(chain.clone());
-    if let Some(giver) = giver {
-        all = all.merge(faucet(chain.clone(), giver));
-    }
-    serve(r, &me, votes, chain, all)?;
+    serve(r, &me, votes, chain, giver)?;
     running.stop();
     Ok(())
 }
 
+/// All routes; those of a faucet where there is one.
+fn all(chain: Chain, giver: Option<Faucet>) -> Router {
+    match giver {
+        Some(giver) => routes(chain.clone()).merge(faucet(chain, giver)),
+        None => routes(chain),
+    }
+}
+
 /// Serves wallets until a signal ends the program.
 #[tokio::main]
-async fn serve(r: &Run, me: &Peer, votes: bool, chain: Chain, all: Router) -> Result<()> {
+async fn serve(r: &Run, me: &Peer, votes: bool, chain: Chain, giver: Option<Faucet>) -> Result<()> {
     let follow = chain
         .index
         .clone()
@@ -195,7 +199,7 @@ async fn serve(r: &Run, me: &Peer, votes: bool, chain: Chain, all: Router) -> Re
     });
     println!("{ready}");
     std::io::stdout().flush()?;
-    axum::serve(socket, all)
+    axum::serve(socket, all(chain, giver))
         .with_graceful_shutdown(ended())
         .await?;
     indexer.abort();

@@ -150,7 +150,7 @@ fn send(s: &Send, context: &Context) -> Result<(), Failure> {
         input: Vec::new(),
         gas: 21_000,
     };
-    let done = s.endpoint.submit(&key, act)?;
+    let done = s.endpoint.submit(&key, act)?.taken()?;
     let json = json!({
         "tx": done.hash,
         "block": done.block,

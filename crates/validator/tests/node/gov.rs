@@ -173,6 +173,21 @@ async fn a_history_has_pages_and_names_those_who_were_paid() {
     stop(chain, running, indexer).await;
 }
 
+/// A node's registration, signed by it.
+fn join(domain: &nesa_finality::Domain, owner: &Address) -> IOperators::registerCall {
+    let node = SigningKey::from_bytes(&[33; 32]);
+    let digest = nesa_codec::Digest([9; 32]);
+    let word = operators::capability_message(domain, owner, &digest, 1);
+    let signature = node.sign(&word.0);
+    IOperators::registerCall {
+        node: node.verifying_key().to_bytes().into(),
+        capability: digest.0.into(),
+        sequence: 1,
+        r: (*signature.r_bytes()).into(),
+        s: (*signature.s_bytes()).into(),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn validators_nodes_and_models_are_listed_and_a_score_says_why_it_moved() {
     let mut world = World::new();
@@ -209,19 +224,9 @@ async fn validators_nodes_and_models_are_listed_and_a_score_says_why_it_moved() 
     let one = get(&chain, &format!("/v1/models/{root}")).await;
     assert_eq!(one["price_units"], "3");
     assert_eq!(one["shards"].as_array().map(Vec::len), Some(1));
-    let node = SigningKey::from_bytes(&[33; 32]);
     let domain = *chain.machine.ledger().domain();
-    let digest = nesa_codec::Digest([9; 32]);
-    let word = operators::capability_message(&domain, &owner.into(), &digest, 1);
-    let signature = node.sign(&word.0);
-    let key = node.verifying_key().to_bytes();
-    let join = IOperators::registerCall {
-        node: key.into(),
-        capability: digest.0.into(),
-        sequence: 1,
-        r: (*signature.r_bytes()).into(),
-        s: (*signature.s_bytes()).into(),
-    };
+    let join = join(&domain, &owner.into());
+    let key = join.node.0;
     let bond = Amount::nes(200);
     done(&chain, send(1, operators::ADDRESS, bond, join.abi_encode())).await;
     let lease = IOperators::leaseCall {
