@@ -90,35 +90,45 @@ impl Endpoint {
         }
     }
 
+    /// What a path has; a refusal is a failure in the node's words.
     pub(crate) fn get(&self, path: &str) -> Result<Value, Failure> {
-        let url = format!("{}{path}", self.rpc.trim_end_matches('/'));
-        match ureq::get(&url).call() {
-            Ok(answer) => self.read(answer),
-            Err(ureq::Error::StatusCode(404)) => Err(Failure::failed(format!(
-                "{url} knows no such thing; ask again later"
-            ))),
-            Err(e) => Err(self.unreachable(e)),
-        }
+        let url = self.url(path);
+        let answer = agent().get(&url).call();
+        self.answered(&url, answer.map_err(|e| self.unreachable(e))?)
     }
 
     /// Sends JSON to a path; a refusal is a failure in the node's words.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let url = format!("{}{path}", self.rpc.trim_end_matches('/'));
-        let agent = ureq::Agent::new_with_config(
-            ureq::Agent::config_builder()
-                .http_status_as_error(false)
-                .build(),
-        );
-        let request = agent.post(&url).header("content-type", "application/json");
+        let url = self.url(path);
+        let request = agent()
+            .post(&url)
+            .header("content-type", "application/json");
         let answer = request.send(body.to_string());
-        let answer = answer.map_err(|e| self.unreachable(e))?;
-        if answer.status() == 404 {
-            return Err(Failure::failed(format!("{url} is not served by this node")));
-        }
-        let value = self.read(answer)?;
+        self.answered(&url, answer.map_err(|e| self.unreachable(e))?)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.rpc.trim_end_matches('/'))
+    }
+
+    fn answered(
+        &self,
+        url: &str,
+        answer: ureq::http::Response<ureq::Body>,
+    ) -> Result<Value, Failure> {
+        let status = answer.status();
+        let value = match self.read(answer) {
+            Ok(value) => value,
+            // A path that is not served has no JSON.
+            Err(_) if status == 404 => Value::Null,
+            Err(e) => return Err(e),
+        };
         match value["error"]["message"].as_str() {
-            Some(why) => Err(Failure::failed(format!("the node refuses {path}: {why}"))),
-            None => Ok(value),
+            Some(why) => Err(Failure::failed(format!("{url}: {why}"))),
+            None if status.is_success() => Ok(value),
+            None => Err(Failure::failed(format!(
+                "{url} is not served by this node; ask another with --rpc"
+            ))),
         }
     }
 
@@ -183,6 +193,12 @@ impl Endpoint {
             std::thread::sleep(Duration::from_millis(100));
         }
     }
+}
+
+/// Asks without taking a refusal for a failure of the connection: a node says why it refuses.
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().http_status_as_error(false);
+    ureq::Agent::new_with_config(config.build())
 }
 
 /// A number as Ethereum's JSON has it.

@@ -70,9 +70,13 @@ fn serve(stream: TcpStream, answer: Answer, log: &Mutex<Vec<Value>>) {
         false => value,
     };
     let text = value.to_string();
+    let status = match value["error"].is_object() {
+        true => "404 Not Found",
+        false => "200 OK",
+    };
     let _ = write!(
         reader.get_mut(),
-        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
+        "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
         text.len()
     );
 }
@@ -86,6 +90,9 @@ fn chain(method: &str, succeeded: bool) -> Value {
             "status": status, "blockNumber": "0x7", "revertReason": "only the ledger knows; ask it",
             "logs": [{"address": "0x000000000000000000000000000000004e455306", "topics": ["0x01", "0x05"]}],
         }),
+        path if path.starts_with("/v1/proposals") => {
+            json!({"error": {"message": "only the ledger knows, with 404; ask it"}})
+        }
         "/v1/params" => json!([{"name": "gov_deposit", "value": "1000000000000000000000"}]),
         _ => json!("0x1"),
     }
@@ -153,6 +160,8 @@ fn a_refused_transaction_ends_with_the_ledgers_reason() {
             "0x0000000000000000000000000000000000000001=5",
         ],
         vec!["gov", "execute", "3"],
+        vec!["gov", "vote", "3", "yes"],
+        vec!["gov", "show", "3"],
         vec!["stake", &key, "10"],
         vec!["unstake", &key, "all"],
         vec![
