@@ -59,10 +59,16 @@ pub const DISPUTE_MATTERS: u8 = 81;
 pub const DISPUTE_MOVES: u8 = 82;
 /// (node, dispute) → ().
 pub const DISPUTES_BY_NODE: u8 = 83;
-/// digest of a statement that was punished → ().
+/// digest of a statement that was punished → [`crate::disputes::Offence`].
 pub const OFFENCES: u8 = 84;
 /// flight of which a share is public → ().
 pub const DISCLOSED: u8 = 85;
+/// (session, lane) → [`crate::Amount`]: what its payer got back.
+pub const REFUNDED: u8 = 86;
+/// subject of statements → [`crate::disputes::Lies`].
+pub const LIES: u8 = 87;
+/// result of a subject that the ledger has seen → ().
+pub const RESULTS: u8 = 88;
 /// job → [`crate::disputes::audits::Audit`].
 pub const AUDITS: u8 = 96;
 /// ed25519 key of a node that audits → ().

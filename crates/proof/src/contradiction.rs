@@ -9,11 +9,11 @@
 //! sessions. Equal results for *different* inputs are no evidence: a model may map two inputs to one
 //! output, and whoever publishes one could frame its nodes. Such a replay is found by bisection.
 
-use nesa_codec::{Decode, DecodeError, Digest, Encode, Reader, Writer, merkle};
+use nesa_codec::{Decode, DecodeError, Digest, Encode, Hasher, Reader, Writer, merkle};
 
 use crate::dispute::Claim;
 use crate::share::AnswerStatement;
-use crate::statement::SignedHop;
+use crate::statement::{HopStatement, SignedHop};
 
 /// What one key signed and cannot all be true.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,53 @@ pub enum Contradiction {
     Answers(Box<[(AnswerStatement, [u8; 64]); 2]>),
 }
 
+/// What a statement is about, and what it says of it: digests of both. Honest keys say one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// Of signer, model and input.
+    pub subject: Digest,
+    /// Of what was computed from it.
+    pub result: Digest,
+}
+
+impl About {
+    /// Of a hop's statement.
+    #[must_use]
+    pub fn hop(s: &HopStatement) -> Self {
+        let subject = Hasher::new("nesa.proof.subject.hop.v1")
+            .bytes(&s.node)
+            .digest(&s.model)
+            .u64(u64::from(s.first))
+            .u64(u64::from(s.end))
+            .u64(u64::from(s.positions))
+            .digest(&s.input)
+            .finish();
+        let result = Hasher::new("nesa.proof.result.hop.v1").digest(&subject);
+        Self {
+            subject,
+            result: result.digest(&s.output).digest(&s.trace).finish(),
+        }
+    }
+
+    /// Of the answer of a share's holder.
+    #[must_use]
+    pub fn answer(s: &AnswerStatement) -> Self {
+        let subject = Hasher::new("nesa.proof.subject.answer.v1")
+            .bytes(&s.node)
+            .digest(&s.model)
+            .u64(u64::from(s.layer))
+            .u64(u64::from(s.product))
+            .u64(u64::from(s.rows))
+            .digest(&s.share)
+            .finish();
+        let result = Hasher::new("nesa.proof.result.answer.v1").digest(&subject);
+        Self {
+            subject,
+            result: result.digest(&s.answer).finish(),
+        }
+    }
+}
+
 /// Whom a contradiction convicts, of which statements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Convicted {
@@ -42,6 +89,8 @@ pub struct Convicted {
     pub node: [u8; 32],
     /// Digests of the statements, one of which at least is a lie.
     pub statements: Vec<Digest>,
+    /// What they are about, where two results contradict each other; none for a torn statement.
+    pub about: Vec<About>,
 }
 
 /// Why nothing contradicts anything.
@@ -82,21 +131,26 @@ impl Contradiction {
 
 fn hops([a, b]: &[SignedHop; 2]) -> Result<Convicted, Consistent> {
     let (x, y) = (&a.statement, &b.statement);
-    let (of_a, of_b) = (Claim::of(x), Claim::of(y));
-    let about = |c: &Claim| (c.model, c.first, c.end, c.positions, c.input);
-    if x.node != y.node || about(&of_a) != about(&of_b) {
-        return Err(Consistent::Subject);
-    }
-    if of_a == of_b {
-        return Err(Consistent::Agree);
-    }
+    let about = [About::hop(x), About::hop(y)];
+    two_results(&about)?;
     if !a.is_signed() || !b.is_signed() {
         return Err(Consistent::Signature);
     }
     Ok(Convicted {
         node: x.node,
         statements: vec![x.digest(), y.digest()],
+        about: about.to_vec(),
     })
+}
+
+fn two_results([a, b]: &[About; 2]) -> Result<(), Consistent> {
+    if a.subject != b.subject {
+        Err(Consistent::Subject)
+    } else if a.result == b.result {
+        Err(Consistent::Agree)
+    } else {
+        Ok(())
+    }
 }
 
 fn torn(
@@ -124,25 +178,38 @@ fn torn(
     Ok(Convicted {
         node: s.node,
         statements: vec![s.digest()],
+        about: Vec::new(),
     })
 }
 
 fn answers(two: &[(AnswerStatement, [u8; 64]); 2]) -> Result<Convicted, Consistent> {
     let [(a, of_a), (b, of_b)] = two;
-    let about = |s: &AnswerStatement| (s.node, s.model, s.layer, s.product, s.rows, s.share);
-    if about(a) != about(b) {
-        return Err(Consistent::Subject);
-    }
-    if a.answer == b.answer {
-        return Err(Consistent::Agree);
-    }
+    let about = [About::answer(a), About::answer(b)];
+    two_results(&about)?;
     if !a.is_signed(of_a) || !b.is_signed(of_b) {
         return Err(Consistent::Signature);
     }
     Ok(Convicted {
         node: a.node,
         statements: vec![a.digest(), b.digest()],
+        about: about.to_vec(),
     })
+}
+
+impl Encode for About {
+    fn encode(&self, w: &mut Writer) {
+        w.digest(&self.subject);
+        w.digest(&self.result);
+    }
+}
+
+impl Decode for About {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            subject: r.digest()?,
+            result: r.digest()?,
+        })
+    }
 }
 
 impl Encode for Contradiction {

@@ -156,6 +156,40 @@ fn the_verifier_knows_nothing_of_the_prover() {
 }
 
 #[test]
+fn the_ledger_judges_and_computes_nothing() {
+    let prover = [
+        "Record",
+        "Defence",
+        "Party",
+        "Parts",
+        "Engine",
+        "Trace",
+        "Bundle",
+        "checked",
+        "verify::",
+        "nesa_model",
+        "nesa_kernels",
+        "nesa_field",
+        "::find(",
+    ];
+    let (mut wrong, mut judges) = (Vec::new(), false);
+    for file in crate_files() {
+        if file.krate() != Some("ledger") {
+            continue;
+        }
+        for (n, line) in file.code() {
+            let names = line.contains("nesa_");
+            judges |= line.contains("nesa_proof");
+            if names && prover.iter().any(|w| line.contains(w)) {
+                wrong.push(format!("{}:{n}: {}", file.path, line.trim()));
+            }
+        }
+    }
+    assert!(judges, "the ledger names no verifier");
+    demand("the ledger names nothing that computes a run", &wrong);
+}
+
+#[test]
 fn bytes_from_outside_cannot_panic() {
     let mut wrong = Vec::new();
     for file in crate_files() {

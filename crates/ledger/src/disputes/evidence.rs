@@ -1,16 +1,16 @@
 //! `submitEvidence`: what a node signed convicts it at once.
 
 use nesa_codec::{Decode, DecodeError, Digest, Encode, Hasher, Reader, Writer};
-use nesa_proof::contradiction::Convicted;
+use nesa_proof::contradiction::{About, Convicted};
 use nesa_proof::share::{AnswerStatement, WrongAnswer};
 use nesa_proof::{Contradiction, SignedHolder};
 
 use super::link::{self, Paid};
-use super::penalty::punish;
-use super::types::{DISCLOSED, DisputeError, EVIDENCE_BYTES_MAX, OFFENCES};
-use super::{audits, bonded, owner_of};
-use crate::state::Mark;
-use crate::{Context, Refusal};
+use super::penalty::{Shown, punish};
+use super::types::{DISCLOSED, DisputeError, EVIDENCE_BYTES_MAX, OFFENCES, Offence};
+use super::{audits, bonded, lies, owner_of};
+use crate::state::{Mark, Read};
+use crate::{Amount, Context, Refusal};
 
 /// The most values that one answer of a share's holder may take to check: a seed expands to many.
 pub const VALUES_MAX: usize = 1 << 20;
@@ -20,6 +20,8 @@ pub const VALUES_MAX: usize = 1 << 20;
 pub enum Evidence {
     /// Signatures alone.
     Contradiction(Contradiction),
+    /// A statement that was punished here before: who has a link to what it was paid takes the rest.
+    Known(Digest),
     /// A signed wrong answer of a share's holder. What is disclosed is one share of one flight.
     Wrong {
         /// The answer, the share, and the weights on their way to the model's root.
@@ -45,15 +47,14 @@ pub(super) fn apply(ctx: &mut Context<'_>, bytes: &[u8], to: &[u8]) -> Result<u6
     }
     let evidence = Evidence::from_bytes(bytes).map_err(|_| DisputeError::Decode("the evidence"))?;
     let link = link::read(to)?;
-    let charge = evidence.charge()?;
+    let charge = evidence.charge(&*ctx.state)?;
     let node = charge.convicted.node;
     bonded(ctx, &node)?;
     let statements = &charge.convicted.statements;
-    let fresh = |s: &&Digest| !OFFENCES.has(&*ctx.state, s);
-    let offence = *statements
-        .iter()
-        .find(fresh)
-        .ok_or(DisputeError::Punished)?;
+    let is_new = |s: &&Digest| !OFFENCES.has(&*ctx.state, s);
+    let fresh = statements.iter().find(is_new).copied();
+    // All were punished: a link may show that more is due.
+    let known = statements.first().copied().ok_or(DisputeError::Nobody)?;
     let paid = match (&link, charge.linked) {
         (Some(link), Some(statement)) => {
             let owner = owner_of(&*ctx.state, &node)?;
@@ -62,13 +63,31 @@ pub(super) fn apply(ctx: &mut Context<'_>, bytes: &[u8], to: &[u8]) -> Result<u6
         (Some(_), None) => return Err(DisputeError::Link("nothing here was paid for").into()),
         (None, _) => None,
     };
-    if let Some(statement) = &charge.discloses {
+    if let (Some(statement), Some(_)) = (&charge.discloses, fresh) {
         disclose(ctx, statement, paid.as_ref())?;
     }
     let size = bytes.len() as u64;
-    punish(ctx, &node, &offence, paid.as_ref(), ctx.caller, size)?;
+    let shown = Shown {
+        node: &node,
+        offence: &fresh.unwrap_or(known),
+        paid: paid.as_ref(),
+        challenger: ctx.caller,
+        bytes: size,
+    };
+    if fresh.is_some() {
+        match charge.convicted.about.as_slice() {
+            [one] => lies::shown(ctx, one)?,
+            two => lies::paired(ctx, two)?,
+        }
+    }
+    punish(ctx, &shown)?;
+    let stands = fresh.unwrap_or(known);
     for statement in statements {
-        OFFENCES.set(ctx.state, statement, &Mark);
+        if !OFFENCES.has(&*ctx.state, statement) {
+            let due = Amount::ZERO;
+            let row = Offence { node, due, stands };
+            OFFENCES.set(ctx.state, statement, &row);
+        }
     }
     audits::convicted(ctx, paid.as_ref())?;
     Ok(size)
@@ -96,10 +115,23 @@ fn disclose(
 
 impl Evidence {
     /// Whom it convicts, of what.
-    fn charge(&self) -> Result<Charge, DisputeError> {
+    fn charge(&self, state: &impl Read) -> Result<Charge, Refusal> {
         match self {
+            Self::Known(statement) => {
+                let offence = OFFENCES.get(state, statement)?;
+                let offence = offence.ok_or(DisputeError::Nobody)?;
+                Ok(Charge {
+                    convicted: Convicted {
+                        node: offence.node,
+                        statements: vec![*statement],
+                        about: Vec::new(),
+                    },
+                    linked: Some(*statement),
+                    discloses: None,
+                })
+            }
             Self::Contradiction(c) => {
-                let convicted = c.verify()?;
+                let convicted = c.verify().map_err(DisputeError::from)?;
                 let hop = !matches!(c, Contradiction::Answers(_));
                 Ok(Charge {
                     linked: convicted.statements.first().copied().filter(|_| hop),
@@ -107,7 +139,7 @@ impl Evidence {
                     discloses: None,
                 })
             }
-            Self::Wrong { answer, holder } => wrong(answer, holder.as_deref()),
+            Self::Wrong { answer, holder } => Ok(wrong(answer, holder.as_deref())?),
         }
     }
 }
@@ -131,6 +163,7 @@ fn wrong(e: &WrongAnswer, holder: Option<&SignedHolder>) -> Result<Charge, Dispu
         convicted: Convicted {
             node,
             statements: vec![e.statement.digest()],
+            about: vec![About::answer(&e.statement)],
         },
         linked: holder.map(|h| h.statement.digest()),
         discloses: Some(e.statement),
@@ -152,6 +185,10 @@ impl Encode for Evidence {
                     holder.encode(w);
                 }
             }
+            Self::Known(statement) => {
+                w.u8(2);
+                w.digest(statement);
+            }
         }
     }
 }
@@ -166,6 +203,7 @@ impl Decode for Evidence {
                     .then(|| SignedHolder::decode(r).map(Box::new))
                     .transpose()?,
             },
+            2 => Self::Known(r.digest()?),
             _ => return Err(DecodeError::Invalid("kind of evidence")),
         })
     }

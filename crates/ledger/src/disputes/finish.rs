@@ -3,9 +3,9 @@
 use nesa_codec::Digest;
 
 use super::abi::IDisputes::{DepositLost, DepositReturned, Ended};
-use super::penalty::punish;
-use super::types::{BY_NODE, DISPUTES, Dispute, DisputeError, MATTERS, MOVES, Stage};
-use super::{ADDRESS, Disputes, answer, audits, deposit_pot, is_bonded, owner_of, tell};
+use super::penalty::{Shown, punish};
+use super::types::{BY_NODE, DISPUTES, Dispute, DisputeError, MATTERS, MOVES, OFFENCES, Stage};
+use super::{ADDRESS, Disputes, answer, audits, deposit_pot, is_bonded, lies, owner_of, tell};
 use crate::dispatch::Family as _;
 use crate::operators::{self, Cause};
 use crate::supply::{self, Pot};
@@ -35,10 +35,18 @@ pub(super) fn conclude(
         let paid = row.paid.filter(|_| i == 0);
         let (key, bytes) = (row.keys[i], row.bytes);
         if lost[i] && nodes[i] {
-            let who = row.challenger;
-            match punish(ctx, &key, &row.statements[i], paid.as_ref(), who, bytes) {
+            let shown = Shown {
+                node: &key,
+                offence: &row.statements[i],
+                paid: paid.as_ref(),
+                challenger: row.challenger,
+                bytes,
+            };
+            let is_new = !OFFENCES.has(&*ctx.state, shown.offence);
+            match punish(ctx, &shown) {
                 // Evidence was faster than this dispute: one offence costs once.
                 Err(Refusal::Disputes(DisputeError::Punished)) => {}
+                Ok(_) if is_new => lies::shown(ctx, &row.about[i])?,
                 done => drop(done?),
             }
         } else if nodes[i] && lost[1 - i] {

@@ -10,6 +10,7 @@ mod answer;
 pub mod audits;
 mod evidence;
 mod finish;
+mod lies;
 mod link;
 mod open;
 pub mod penalty;
@@ -23,11 +24,12 @@ use alloy_sol_types::{SolEvent, SolValue};
 use nesa_codec::Digest;
 
 pub use evidence::{Evidence, VALUES_MAX};
+pub use lies::Lies;
 pub use link::{LINK_BYTES_MAX, Link, Paid, work};
 pub use query::{Running, dispute as find, is_punished, question, running};
 pub use types::{ANSWER_BYTES_MAX, DISPUTES_MAX, EVIDENCE_BYTES_MAX, MATTER_BYTES_MAX};
-pub use types::{BY_NODE, DISCLOSED, DISPUTES, MATTERS, MOVES, OFFENCES};
-pub use types::{Blob, Dispute, DisputeError, Stage};
+pub use types::{BY_NODE, DISCLOSED, DISPUTES, LIES, MATTERS, MOVES, OFFENCES, REFUNDED, RESULTS};
+pub use types::{Blob, Dispute, DisputeError, Offence, Stage};
 
 use crate::dispatch::Family;
 use crate::operators::{self, OPERATORS};

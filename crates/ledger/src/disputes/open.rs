@@ -1,6 +1,7 @@
 //! `open`: a challenger puts money behind its claim, and the ledger asks both sides.
 
 use nesa_codec::{Decode as _, Digest, Encode as _};
+use nesa_proof::contradiction::About;
 use nesa_proof::dispute::{Claim, Court, Matter, bound};
 
 use super::abi::IDisputes::Opened;
@@ -8,12 +9,12 @@ use super::link::{self, Paid};
 use super::types::{
     ANSWER_BYTES_MAX, BY_NODE, Blob, DISPUTES, DISPUTES_MAX, Dispute, DisputeError,
 };
-use super::types::{MATTER_BYTES_MAX, MATTERS, OFFENCES, Stage};
-use super::{Disputes, audits, bonded, deposit_pot, is_bonded, owner_of};
+use super::types::{MATTER_BYTES_MAX, MATTERS, Stage};
+use super::{Disputes, audits, bonded, deposit_pot, is_bonded, owner_of, penalty};
 use crate::dispatch::Family as _;
 use crate::models::{self, Modes};
 use crate::state::Mark;
-use crate::{Context, Refusal, deadlines};
+use crate::{Amount, Context, Refusal, deadlines};
 
 pub(super) fn apply(ctx: &mut Context<'_>, matter: &[u8], to: &[u8]) -> Result<Digest, Refusal> {
     if matter.len() > MATTER_BYTES_MAX {
@@ -46,6 +47,7 @@ pub(super) fn apply(ctx: &mut Context<'_>, matter: &[u8], to: &[u8]) -> Result<D
         challenger: ctx.caller,
         keys: [accused, matter.sides[1].statement.node],
         statements: [0, 1].map(|i: usize| matter.sides[i].statement.digest()),
+        about: [0, 1].map(|i: usize| About::hop(&matter.sides[i].statement)),
         paid,
         stage: Stage::Running,
         ends: ctx
@@ -88,9 +90,6 @@ pub(super) fn admit(
     if Claim::of(&a.statement) == Claim::of(&b.statement) {
         return Err(DisputeError::Same.into());
     }
-    if OFFENCES.has(&*ctx.state, &a.statement.digest()) {
-        return Err(DisputeError::Punished.into());
-    }
     let model = models::model(&*ctx.state, &a.statement.model)?;
     if !model.is_some_and(|m| m.modes.has(Modes::REFEREED)) {
         return Err(DisputeError::Model.into());
@@ -99,6 +98,11 @@ pub(super) fn admit(
     let paid = link
         .map(|link| link.paid(&*ctx.state, &a.statement.digest(), &owner))
         .transpose()?;
+    let offence = penalty::known(&*ctx.state, &a.statement.digest())?;
+    let due = penalty::due(ctx.params, paid.map_or(Amount::ZERO, |p| p.fee));
+    if offence.is_some_and(|o| due <= o.due) {
+        return Err(DisputeError::Punished.into());
+    }
     let is_client = paid.is_some_and(|p| p.payer == ctx.caller);
     if matter.manifest.sealed_under.is_some() && !is_client {
         return Err(DisputeError::Client.into());

@@ -1,6 +1,7 @@
 //! `settle`: a dispute that was played elsewhere, with every signed answer of both sides.
 
 use nesa_codec::{Decode as _, Digest};
+use nesa_proof::contradiction::About;
 use nesa_proof::dispute::{Transcript, verify_transcript};
 
 use super::types::{DISPUTES, Dispute, DisputeError, EVIDENCE_BYTES_MAX, Stage};
@@ -30,6 +31,7 @@ pub(super) fn apply(ctx: &mut Context<'_>, bytes: &[u8], to: &[u8]) -> Result<u6
             challenger: ctx.caller,
             keys,
             statements: [0, 1].map(|i: usize| t.matter.sides[i].statement.digest()),
+            about: [0, 1].map(|i: usize| About::hop(&t.matter.sides[i].statement)),
             paid,
             stage: Stage::Running,
             ends: 0,

@@ -1,10 +1,11 @@
 //! The rows of disputes, and why their transactions are refused.
 
 use nesa_codec::{Decode, DecodeError, Digest, Encode, Reader, Writer};
-use nesa_proof::contradiction::Consistent;
+use nesa_proof::contradiction::{About, Consistent};
 use nesa_proof::dispute::NotProven;
 use nesa_proof::share::NotProven as NotWrong;
 
+use super::lies::Lies;
 use super::link::Paid;
 use crate::state::{Mark, Table};
 use crate::{Address, Amount, tables};
@@ -27,9 +28,26 @@ pub const MOVES: Table<(Digest, u32), Blob> = Table::new(tables::DISPUTE_MOVES);
 /// Running disputes by accused node.
 pub const BY_NODE: Table<([u8; 32], Digest), Mark> = Table::new(tables::DISPUTES_BY_NODE);
 /// Statements that were punished, by digest: none is punished twice.
-pub const OFFENCES: Table<Digest, Mark> = Table::new(tables::OFFENCES);
+pub const OFFENCES: Table<Digest, Offence> = Table::new(tables::OFFENCES);
+/// What payers got back for a lane: nothing twice.
+pub const REFUNDED: Table<(Digest, u8), Amount> = Table::new(tables::REFUNDED);
+/// Lies by what they are about.
+pub const LIES: Table<Digest, Lies> = Table::new(tables::LIES);
+/// Results that were shown here.
+pub const RESULTS: Table<Digest, Mark> = Table::new(tables::RESULTS);
 /// Flights of which a share became public here.
 pub const DISCLOSED: Table<Digest, Mark> = Table::new(tables::DISCLOSED);
+
+/// A lie that was punished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offence {
+    /// Who signed it.
+    pub node: [u8; 32],
+    /// What it was found to cost. Who links a payment later has the rest taken.
+    pub due: Amount,
+    /// The statement that stands for it: of a pair, which of the two is the lie nobody knows.
+    pub stands: Digest,
+}
 
 /// Encoded bytes as a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +71,8 @@ pub struct Dispute {
     pub keys: [[u8; 32]; 2],
     /// Digests of both sides' statements.
     pub statements: [Digest; 2],
+    /// What they are about.
+    pub about: [About; 2],
     /// What was paid for the first statement.
     pub paid: Option<Paid>,
     /// How far it is.
@@ -92,7 +112,9 @@ pub enum DisputeError {
     #[error("it convicts no node with a bond here; nothing is slashed")]
     Nobody,
     /// Punished before.
-    #[error("this statement was punished already; one offence costs once")]
+    #[error(
+        "this statement was punished already, and no link shows that more is due; one offence costs once"
+    )]
     Punished,
     /// A share of the flight is public.
     #[error("a share of this flight is public already; a second may reveal what was shared")]
@@ -128,6 +150,24 @@ pub enum DisputeError {
     /// Too little.
     #[error("the deposit must be at least {0}")]
     Deposit(Amount),
+}
+
+impl Encode for Offence {
+    fn encode(&self, w: &mut Writer) {
+        w.raw(&self.node);
+        self.due.encode(w);
+        w.digest(&self.stands);
+    }
+}
+
+impl Decode for Offence {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            node: r.digest()?.0,
+            due: Amount::decode(r)?,
+            stands: r.digest()?,
+        })
+    }
 }
 
 impl Encode for Blob {
@@ -188,6 +228,7 @@ impl Encode for Dispute {
         self.challenger.encode(w);
         self.keys.iter().for_each(|k| w.raw(k));
         self.statements.iter().for_each(|s| w.digest(s));
+        self.about.iter().for_each(|a| a.encode(w));
         w.u8(u8::from(self.paid.is_some()));
         if let Some(paid) = &self.paid {
             paid.encode(w);
@@ -205,6 +246,7 @@ impl Decode for Dispute {
             challenger: Address::decode(r)?,
             keys: [r.digest()?.0, r.digest()?.0],
             statements: [r.digest()?, r.digest()?],
+            about: [About::decode(r)?, About::decode(r)?],
             paid: r.bool()?.then(|| Paid::decode(r)).transpose()?,
             stage: Stage::decode(r)?,
             ends: r.u64()?,

@@ -4,7 +4,7 @@ use super::abi::IOperators::{Draining, Leaving, Left};
 use super::types::{OPERATORS, OperatorError, Stage};
 use super::{ADDRESS, bond, bond_pot, operator, owned, set_deadline, tell};
 use crate::supply::Pot;
-use crate::{Context, Refusal};
+use crate::{Context, Refusal, disputes};
 
 pub(super) fn drain(ctx: &mut Context<'_>, node: &[u8; 32]) -> Result<(), Refusal> {
     ctx.unpayable()?;
@@ -43,6 +43,16 @@ pub(super) fn apply(ctx: &mut Context<'_>, node: &[u8; 32]) -> Result<u64, Refus
 /// What no slash took arrives.
 pub(super) fn release(ctx: &mut Context<'_>, node: &[u8; 32]) -> Result<(), Refusal> {
     let mut row = operator(&*ctx.state, node)?;
+    if !disputes::running(&*ctx.state, node)?.is_empty() {
+        // Each ends by itself, and reaches the bond until then.
+        let later = ctx
+            .env
+            .height
+            .saturating_add(ctx.params.dispute_answer_blocks);
+        set_deadline(ctx.state, node, &mut row, later);
+        OPERATORS.set(ctx.state, node, &row);
+        return Ok(());
+    }
     let sum = bond(&*ctx.state, node)?;
     ctx.move_(&bond_pot(node), &Pot::Account(row.owner), sum)?;
     (row.stage, row.ends) = (Stage::Left, 0);

@@ -415,3 +415,29 @@ fn both_sides_that_are_silent_lose_and_nobody_gains() {
     let least = params().dispute_slash_min.0;
     assert_eq!((s.bond(0).0, s.bond(1).0), (BOND.0 - least, BOND.0 - least));
 }
+
+#[test]
+fn a_bond_does_not_leave_while_a_dispute_about_it_runs() {
+    let mut s = Scene::with(
+        Params {
+            unbonding_blocks: 3,
+            ..params()
+        },
+        false,
+    );
+    let (truth, lie) = (s.truth.clone(), s.lie());
+    let matter = s.matter(&lie, &truth, OWN, 1);
+    let leave = crate::operators::abi::IOperators::leaveCall {
+        node: node(0).into(),
+    };
+    let left = s.w.call(OWNER, operators::ADDRESS, Amount::ZERO, &leave);
+    assert!(left.succeeded, "{}", left.reason);
+    s.good(CHALLENGER, deposit(), &open(&matter, &[]));
+    s.w.wait(5);
+    assert_eq!(s.bond(0), BOND, "it is within reach");
+    s.play_here(&matter, [&lie, &truth], [0, OWN], &|_, _| false);
+    let least = params().dispute_slash_min.0;
+    assert_eq!(s.bond(0).0, BOND.0 - least);
+    s.w.wait(2 * ANSWER_BLOCKS);
+    assert_eq!(s.bond(0), Amount::ZERO, "and leaves after it");
+}

@@ -53,6 +53,123 @@ fn two_results_for_one_input_settle_by_signatures_alone() {
 }
 
 #[test]
+fn a_friend_that_accuses_without_a_link_saves_the_liar_nothing() {
+    let mut s = Scene::new();
+    let lie = s.lie();
+    let matter = s.matter(&lie, &s.truth, OWN, 1);
+    let digest = matter.sides[0].statement.digest();
+    let other = Digest([7; 32]);
+    let paid = [digest, other];
+    let session = s.pay(OWNER, &paid);
+    let t = s.play(&matter, [&lie, &s.truth], [0, OWN]);
+    s.good(7, Amount::ZERO, &settle(&t, &[]));
+    let least = params().dispute_slash_min.0;
+    assert_eq!(s.bond(0).0, BOND.0 - least);
+    // The client shows what it paid for the same lie: the rest is taken, and it is refunded.
+    let (before, score) = (s.w.balance(CLIENT), s.score(0));
+    let known = Evidence::Known(digest);
+    s.refused(
+        CHALLENGER,
+        Amount::ZERO,
+        &submit(&known, &[]),
+        "punished already",
+    );
+    let unknown = Evidence::Known(other);
+    let linked = link(session, &paid, 1);
+    s.refused(
+        CHALLENGER,
+        Amount::ZERO,
+        &submit(&unknown, &linked),
+        "convicts no node",
+    );
+    let linked = link(session, &paid, 0);
+    s.good(CHALLENGER, Amount::ZERO, &submit(&known, &linked));
+    assert_eq!(s.bond(0).0, BOND.0 - DUE.0);
+    assert_eq!(s.w.balance(CLIENT).0, before.0 + FEE.0 + FEE.0 / 2);
+    assert_eq!(s.score(0), score, "the same lie costs its score once");
+    s.refused(
+        CHALLENGER,
+        Amount::ZERO,
+        &submit(&known, &linked),
+        "punished already",
+    );
+    // The truth beside it shows the same lie once more, and no other.
+    let contradicts = contradiction(&s.signed(&s.truth, 0), &s.signed(&lie, 0));
+    s.refused(
+        CHALLENGER,
+        Amount::ZERO,
+        &submit(&contradicts, &[]),
+        "punished already",
+    );
+    assert_eq!(s.bond(0).0, BOND.0 - DUE.0);
+}
+
+#[test]
+fn of_a_pair_either_statement_may_be_linked_later() {
+    let mut s = Scene::new();
+    let (truth, lie) = (s.signed(&s.truth, 0), s.signed(&s.lie(), 0));
+    let paid = [lie.statement.digest()];
+    let session = s.pay(OWNER, &paid);
+    // The friend names the truth first, so that the lie does not stand for the offence.
+    s.good(7, Amount::ZERO, &submit(&contradiction(&truth, &lie), &[]));
+    assert_eq!(s.bond(0).0, BOND.0 - params().dispute_slash_min.0);
+    let known = submit(&Evidence::Known(paid[0]), &link(session, &paid, 0));
+    s.good(CLIENT, Amount::ZERO, &known);
+    assert_eq!(s.bond(0).0, BOND.0 - DUE.0);
+    s.refused(CLIENT, Amount::ZERO, &known, "punished already");
+}
+
+#[test]
+fn as_many_lies_are_punished_as_results_show() {
+    let mut s = Scene::new();
+    let lies: Vec<_> = s.lies().into_iter().take(2).map(|l| l.1).collect();
+    let stated = |r: &Record, session: u8| {
+        let mut hop = s.signed(r, 0).statement;
+        hop.session = Digest([session; 32]);
+        hop.signed(&signer(0))
+    };
+    let truths = [stated(&s.truth, 1), stated(&s.truth, 2)];
+    let (a, b) = (stated(&lies[0], 3), stated(&lies[1], 4));
+    let least = params().dispute_slash_min.0;
+    s.good(
+        7,
+        Amount::ZERO,
+        &submit(&contradiction(&truths[0], &a), &[]),
+    );
+    // The truth, told in another session, is no other result.
+    let again = submit(&contradiction(&truths[1], &a), &[]);
+    s.refused(7, Amount::ZERO, &again, "punished already");
+    s.good(
+        7,
+        Amount::ZERO,
+        &submit(&contradiction(&truths[0], &b), &[]),
+    );
+    let third = submit(&contradiction(&a, &b), &[]);
+    s.refused(7, Amount::ZERO, &third, "punished already");
+    assert_eq!(s.bond(0).0, BOND.0 - 2 * least);
+}
+
+#[test]
+fn two_lies_on_one_lane_refund_it_once() {
+    let mut s = Scene::new();
+    let (truth, lies) = (s.signed(&s.truth, 0), s.lies());
+    let hops: Vec<_> = lies.iter().take(2).map(|l| s.signed(&l.1, 0)).collect();
+    let paid: Vec<_> = hops.iter().map(|h| h.statement.digest()).collect();
+    let session = s.pay(OWNER, &paid);
+    let before = s.w.balance(CLIENT);
+    for (i, hop) in hops.iter().enumerate() {
+        let evidence = contradiction(hop, &truth);
+        s.good(
+            CHALLENGER,
+            Amount::ZERO,
+            &submit(&evidence, &link(session, &paid, i)),
+        );
+        assert_eq!(s.bond(0).0, BOND.0 - (i as u128 + 1) * DUE.0);
+        assert_eq!(s.w.balance(CLIENT).0, before.0 + FEE.0 + FEE.0 / 2);
+    }
+}
+
+#[test]
 fn each_further_lie_costs_again() {
     let mut s = Scene::new();
     let lies = s.lies();

@@ -3,6 +3,7 @@
 mod audits;
 mod bisection;
 mod evidence;
+mod publicity;
 mod random;
 mod transcripts;
 
