@@ -8,6 +8,7 @@ mod decision;
 mod deploy;
 mod dispute;
 mod discovery;
+mod evidence;
 mod frame;
 mod gguf;
 mod ledger;
@@ -40,6 +41,7 @@ pub(crate) const TARGETS: &[Target] = &[
     frame::TARGET,
     discovery::TARGET,
     ledger::TARGET,
+    evidence::TARGET,
 ];
 
 /// A decoder, what to feed it, and what it promises.
