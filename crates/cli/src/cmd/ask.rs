@@ -9,6 +9,7 @@ use nesa_client::{Assurance, Finish};
 use nesa_proof::SignedHop;
 use serde_json::{Value, json};
 
+use super::dispute::onchain::OnLedger;
 use super::network::{self, Asking};
 use super::{private, prove, refereed};
 use crate::net::answer::Answer;
@@ -32,6 +33,9 @@ pub(crate) struct Ask {
     /// Where to write the receipt [default: the home's receipts folder]
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
+    /// Nodes caught by `--assurance refereed` are taken to the ledger
+    #[command(flatten)]
+    ledger: OnLedger,
 }
 
 /// Runs `nesa ask`.
@@ -44,6 +48,7 @@ pub(crate) fn run(what: &Ask, context: &Context) -> Result<(), Failure> {
         false => a.assurance()?,
     };
     let sampling = a.sampling()?;
+    let bench = what.ledger.bench(context)?;
     let mut messages = Vec::new();
     messages.extend(a.system.as_ref().map(|s| Message::new("system", s)));
     messages.push(Message::new("user", question(&what.question)?));
@@ -69,6 +74,10 @@ pub(crate) fn run(what: &Ask, context: &Context) -> Result<(), Failure> {
         let answer = done?;
         let path = setup::write_receipt(&context.home, &answer, what.receipt.as_deref())?;
         let mut value = report(&answer, &prepared, &fleet, &path.display().to_string());
+        if let (Some(bench), Some(refereed)) = (&bench, &answer.refereed) {
+            let files = refereed.caught.iter().filter_map(|c| c.evidence.as_deref());
+            value["ledger"] = tokio::task::block_in_place(|| bench.settle_all(context, files));
+        }
         if proved {
             let inference = prove::inference_of(&answer.bundle);
             let out = path.with_extension("nesaproof");

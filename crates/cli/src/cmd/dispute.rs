@@ -1,5 +1,6 @@
 //! `nesa dispute`: a receipt held against this client's own run, or two simulated nodes that disagree by one bit.
 
+pub(crate) mod onchain;
 pub(crate) mod receipt;
 
 use std::path::PathBuf;
@@ -29,13 +30,17 @@ const POSITIONS_MAX: usize = 64;
 #[command(
     after_help = "With a receipt, this client computes what every node of it signed and settles the first difference \
                   with that node, which loses by one executed step; a receipt that holds costs the recomputation \
-                  alone. Under ee only the client of the session may.\n\nWithout one, it simulates: one node computes everything but one bit; which one is drawn from the seed where it is not \
-                  given. The referee knows the model's manifest alone.\n\nExamples:\n  nesa dispute receipt.nesabundle\n  nesa dispute --seed 7\n  \
+                  alone. Under ee only the client of the session may.\n\nWith --rpc the ledger slashes the node's bond: by what both sides \
+                  signed, or, where the node refuses or is silent, by moves on the ledger with its deadlines; that takes a \
+                  deposit, which a false accusation loses.\n\nWithout one, it simulates: one node computes everything but one bit; which one is drawn from the seed where it is not \
+                  given. The referee knows the model's manifest alone.\n\nExamples:\n  nesa dispute receipt.nesabundle\n  nesa dispute receipt.nesabundle --rpc http://127.0.0.1:8645\n  nesa dispute --seed 7\n  \
                   nesa dispute --layer 3 --position 1 --operator down --bit 0 --json"
 )]
 pub(crate) struct Dispute {
-    /// The receipt to dispute; without it, a simulation
+    /// The receipt to dispute, or a .nesadispute to take to the ledger; without it, a simulation
     receipt: Option<PathBuf>,
+    #[command(flatten)]
+    ledger: onchain::OnLedger,
     #[command(flatten)]
     nodes: network::Nodes,
     /// The model [default: smollm2-135m]
@@ -73,7 +78,10 @@ struct Played {
 /// Runs `nesa dispute`.
 pub(crate) fn run(what: &Dispute, context: &Context) -> Result<(), Failure> {
     if let Some(path) = &what.receipt {
-        return receipt::run(path, &what.nodes, context);
+        return match path.extension() {
+            Some(e) if e == "nesadispute" => onchain::settle(path, &what.ledger, context),
+            _ => receipt::run(path, (&what.nodes, &what.ledger), context),
+        };
     }
     let model = network::model(context, what.model.as_deref())?;
     let manifest = model.manifest().clone();

@@ -6,7 +6,7 @@ mod chat;
 pub(crate) mod completions;
 mod decide;
 mod decided;
-mod dispute;
+pub(crate) mod dispute;
 mod doctor;
 mod embed;
 mod faucet;

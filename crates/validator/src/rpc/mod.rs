@@ -1,5 +1,6 @@
 //! HTTP: Ethereum's JSON-RPC at `/`, plain JSON with proofs under `/v1`.
 
+mod disputes;
 mod eth;
 mod faucet;
 mod gov;
@@ -61,6 +62,8 @@ pub fn routes(chain: Chain) -> Router {
         .route("/v1/operators/{key}", get(registry::one_operator))
         .route("/v1/models", get(registry::list_models))
         .route("/v1/models/{root}", get(registry::one_model))
+        .route("/v1/operators/{key}/disputes", get(disputes::of_node))
+        .route("/v1/disputes/{id}", get(disputes::one))
         .route("/openapi.json", get(openapi::openapi))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_MAX))

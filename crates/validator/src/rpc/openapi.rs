@@ -63,6 +63,18 @@ const PATHS: [(&str, &str, &str, &[&str]); 16] = [
         "A node: its score, the threshold, and why it moved",
         &[],
     ),
+    (
+        "get",
+        "/v1/operators/{key}/disputes",
+        "Names of the running disputes that accuse a node",
+        &[],
+    ),
+    (
+        "get",
+        "/v1/disputes/{id}",
+        "A dispute: what is asked, of whom, and until when",
+        &[],
+    ),
     ("get", "/v1/models", "Models by root", &["after", "limit"]),
     ("get", "/v1/models/{root}", "A model with its shards", &[]),
     (

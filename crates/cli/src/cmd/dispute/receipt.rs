@@ -1,14 +1,18 @@
 //! A receipt disputed with the live nodes that signed it, and transcripts verified by whoever reads them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use nesa_client::{ClientError, Tier};
 use nesa_codec::{Decode, Digest};
 use nesa_proof::bundle::BUNDLE_BYTES_MAX;
-use nesa_proof::dispute::{Claim, Defence, Side, Transcript, Verdict, verify_transcript};
+use nesa_proof::dispute::{
+    Claim, Defence, Matter, Side, SignedMove, Transcript, Verdict, verify_transcript,
+};
 use nesa_proof::{Bundle, SignedHop};
 use serde_json::{Value, json};
 
+use super::onchain::{Bench, OnLedger, Ruling, own_side};
 use crate::cmd::network::{self, Network};
 use crate::cmd::verify;
 use crate::net::disputing::{self, Played, Player, Waits};
@@ -20,7 +24,13 @@ use crate::{Context, Failure};
 const VIOLATED: u8 = 4;
 
 /// Runs `nesa dispute RECEIPT`.
-pub(crate) fn run(path: &Path, nodes: &network::Nodes, context: &Context) -> Result<(), Failure> {
+pub(crate) fn run(
+    path: &Path,
+    (nodes, ledger): (&network::Nodes, &OnLedger),
+    context: &Context,
+) -> Result<(), Failure> {
+    // Opened first: a passphrase is typed before anything is computed.
+    let bench = ledger.bench(context)?;
     let bytes = nesa_storage::disk::read(path, BUNDLE_BYTES_MAX as u64)
         .map_err(nesa_storage::Error::from)?
         .ok_or_else(|| Failure::failed(format!("{} does not exist", path.display())))?;
@@ -48,7 +58,7 @@ pub(crate) fn run(path: &Path, nodes: &network::Nodes, context: &Context) -> Res
     };
     network::runtime()?.block_on(async {
         let network = network::network(context, nodes).await?;
-        let done = held(&network, &prepared, tier, &bundle, path).await;
+        let done = held(&network, &prepared, tier, &bundle, (path, bench.as_ref())).await;
         network.stop().await;
         report(context, &bundle, done?)
     })
@@ -63,6 +73,7 @@ enum Held {
         hop: usize,
         played: Box<Played>,
         evidence: Option<String>,
+        ruling: Option<Ruling>,
     },
 }
 
@@ -72,7 +83,7 @@ async fn held(
     prepared: &Prepared,
     tier: &Tier,
     bundle: &Bundle,
-    path: &Path,
+    (path, bench): (&Path, Option<&Bench>),
 ) -> Result<Held, Failure> {
     let (fleet, started) = (&network.fleet, std::time::Instant::now());
     let shape = &prepared.served.manifest().shape;
@@ -101,9 +112,12 @@ async fn held(
             )))
         })?;
         let matter = disputing::matter(fleet, &prepared.served, [h.clone(), own])?;
-        let side = Box::new(Defence::new(&matter, Side::B, record, common));
+        let defence = |r| Defence::new(&matter, Side::B, r, Arc::clone(&common));
+        let mut again = defence(record.clone());
+        let side = Box::new(defence(record));
         let players = [Player::Node(at), Player::Own(side, &mut blocks)];
-        let played = disputing::play(fleet, matter, tier, players, Waits::default()).await?;
+        let played =
+            disputing::play(fleet, matter.clone(), tier, players, Waits::default()).await?;
         let evidence = match played.is_transferable && played.verdict.lost[0] {
             true => {
                 let to = path.with_extension("nesadispute");
@@ -115,14 +129,36 @@ async fn held(
             }
             false => None,
         };
-        let played = Box::new(played);
+        let sign = |digest: &[u8]| fleet.sign(digest);
+        let ruling = bench.filter(|_| played.verdict.lost[0]).map(|bench| {
+            tokio::task::block_in_place(|| {
+                let mut own = own_side(&mut again, &mut blocks, &sign);
+                ruled(bench, &matter, &played, &mut own)
+            })
+        });
+        let (ruling, played) = (ruling.transpose()?, Box::new(played));
         return Ok(Held::Wrong {
             hop,
             played,
             evidence,
+            ruling,
         });
     }
     Ok(Held::Right(started.elapsed().as_secs_f64()))
+}
+
+/// What the ledger makes of a dispute that a node lost here: settled by what was signed, or played there.
+pub(crate) fn ruled(
+    bench: &Bench,
+    matter: &Matter,
+    played: &Played,
+    own: &mut dyn FnMut(&[u8]) -> Option<SignedMove>,
+) -> Result<Ruling, Failure> {
+    if played.is_transferable {
+        bench.settle(&played.transcript)
+    } else {
+        bench.play(matter, played.transcript.moves.clone(), own)
+    }
 }
 
 /// The hidden rows that the client sent.
@@ -139,7 +175,7 @@ fn rows(prepared: &Prepared, tier: &Tier, bundle: &Bundle) -> Result<Vec<i32>, F
 }
 
 fn report(context: &Context, bundle: &Bundle, held: Held) -> Result<(), Failure> {
-    let (hop, played, evidence) = match held {
+    let (hop, played, evidence, ruling) = match held {
         Held::Right(seconds) => {
             let value = json!({"ok": true, "hops": bundle.hops.len(), "seconds": seconds});
             context.out.result(&value, || {
@@ -154,7 +190,8 @@ fn report(context: &Context, bundle: &Bundle, held: Held) -> Result<(), Failure>
             hop,
             played,
             evidence,
-        } => (hop, played, evidence),
+            ruling,
+        } => (hop, played, evidence, ruling),
     };
     let node = bundle
         .hops
@@ -173,15 +210,17 @@ fn report(context: &Context, bundle: &Bundle, held: Held) -> Result<(), Failure>
         "bytes_public": bytes,
         "multiply_adds": multiply_adds,
         "evidence": evidence,
+        "ledger": ruling.as_ref().map(Ruling::json),
     });
     context.out.result(&value, || {
         let file = match &evidence {
             Some(path) => format!("evidence for anyone: {path} (nesa verify {path})"),
             None => "no evidence for others: what it did not say or sign proves nothing to them".to_owned(),
         };
+        let ledger = ruling.as_ref().map_or_else(String::new, |r| format!("\n{}", r.text()));
         format!(
             "node {node} (hop {hop}) loses: {}\n{rounds} rounds, {bytes} bytes made public, last step {multiply_adds} \
-             multiply-adds\n{file}",
+             multiply-adds\n{file}{ledger}",
             in_words(&played)
         )
     });

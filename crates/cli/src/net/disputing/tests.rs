@@ -1,5 +1,7 @@
 //! Nodes over QUIC that answer a dispute in every wrong way: the other side always wins.
 
+mod ledger;
+
 use std::sync::Arc;
 
 use nesa_codec::{Decode, Digest};
