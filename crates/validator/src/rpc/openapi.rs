@@ -4,7 +4,7 @@ use axum::Json;
 use serde_json::{Map, Value, json};
 
 /// Method, path, what it gives, parameters of the query.
-const PATHS: [(&str, &str, &str, &[&str]); 16] = [
+const PATHS: [(&str, &str, &str, &[&str]); 18] = [
     ("get", "/v1/status", "Height, supply and validators", &[]),
     ("get", "/v1/params", "Parameters with their bounds", &[]),
     (

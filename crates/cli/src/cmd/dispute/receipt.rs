@@ -16,6 +16,7 @@ use super::onchain::{Bench, OnLedger, Ruling, own_side};
 use crate::cmd::network::{self, Network};
 use crate::cmd::verify;
 use crate::net::disputing::{self, Played, Player, Waits};
+use crate::net::fleet::Fleet;
 use crate::net::refereed::{cost_of, in_words, second_side};
 use crate::net::setup::{self, Prepared, Way};
 use crate::{Context, Failure};
@@ -104,13 +105,7 @@ async fn held(
             );
             return Err(Failure::new(VIOLATED, anyhow::Error::msg(text)));
         }
-        let at = fleet.place(&h.statement.node).ok_or_else(|| {
-            let node = Digest(h.statement.node).to_string();
-            Failure::new(3, anyhow::Error::msg(format!(
-                "hop {hop} differs, and its node {node} is not among the nodes here; give its network with \
-                 --bootstrap or --network"
-            )))
-        })?;
+        let at = place(fleet, hop, h)?;
         let matter = disputing::matter(fleet, &prepared.served, [h.clone(), own])?;
         let defence = |r| Defence::new(&matter, Side::B, r, Arc::clone(&common));
         let mut again = defence(record.clone());
@@ -118,17 +113,7 @@ async fn held(
         let players = [Player::Node(at), Player::Own(side, &mut blocks)];
         let played =
             disputing::play(fleet, matter.clone(), tier, players, Waits::default()).await?;
-        let evidence = match played.is_transferable && played.verdict.lost[0] {
-            true => {
-                let to = path.with_extension("nesadispute");
-                Some(
-                    disputing::write(&played.transcript, &to)?
-                        .display()
-                        .to_string(),
-                )
-            }
-            false => None,
-        };
+        let evidence = evidence(&played, path)?;
         let sign = |digest: &[u8]| fleet.sign(digest);
         let ruling = bench.filter(|_| played.verdict.lost[0]).map(|bench| {
             tokio::task::block_in_place(|| {
@@ -145,6 +130,27 @@ async fn held(
         });
     }
     Ok(Held::Right(started.elapsed().as_secs_f64()))
+}
+
+/// Where the node of a hop is among those that are reached here.
+fn place(fleet: &Fleet, hop: usize, h: &SignedHop) -> Result<usize, Failure> {
+    fleet.place(&h.statement.node).ok_or_else(|| {
+        let node = Digest(h.statement.node).to_string();
+        Failure::new(3, anyhow::Error::msg(format!(
+            "hop {hop} differs, and its node {node} is not among the nodes here; give its network with \
+             --bootstrap or --network"
+        )))
+    })
+}
+
+/// Writes what convicts a node for anyone, beside the receipt.
+fn evidence(played: &Played, path: &Path) -> Result<Option<String>, Failure> {
+    if !(played.is_transferable && played.verdict.lost[0]) {
+        return Ok(None);
+    }
+    let to = path.with_extension("nesadispute");
+    let written = disputing::write(&played.transcript, &to)?;
+    Ok(Some(written.display().to_string()))
 }
 
 /// What the ledger makes of a dispute that a node lost here: settled by what was signed, or played there.
