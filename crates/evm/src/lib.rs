@@ -13,6 +13,7 @@
 //! So whatever a frame did is undone when it reverts, on both sides, escrow included. Only nonces,
 //! code and storage are written at the end (`commit.rs`), where the balances of both are compared.
 
+mod callbacks;
 mod commit;
 mod db;
 mod journal;
@@ -41,5 +42,9 @@ pub struct Evm;
 impl Contracts for Evm {
     fn call(&self, ctx: &mut Context<'_>, call: &Call<'_>) -> Result<Outcome, Refusal> {
         run::call(ctx, call)
+    }
+
+    fn end_block(&self, ctx: &mut Context<'_>) -> Result<(), Refusal> {
+        callbacks::run(ctx)
     }
 }

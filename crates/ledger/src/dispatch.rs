@@ -135,6 +135,7 @@ families! {
     Sessions = crate::sessions::Sessions,
     Disputes = crate::disputes::Disputes,
     Governance = crate::governance::Governance,
+    Requests = crate::requests::Requests,
 }
 
 /// Applies an action whose value is still with the caller. A refused one has no effect.

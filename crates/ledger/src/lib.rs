@@ -36,6 +36,7 @@ pub mod params;
 pub mod query;
 pub mod receipt;
 mod refusal;
+pub mod requests;
 pub mod sessions;
 pub mod staking;
 pub mod state;

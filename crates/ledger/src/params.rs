@@ -188,6 +188,12 @@ params! {
     audit_dispute_blocks: u64 = 600, 2, 1 << 20, "How long a difference may be disputed, and a canary opened.";
     audit_slash: Amount = Amount::nes(5), Amount(1), Amount::nes(1_000_000), "What an auditor loses that confirmed what is wrong.";
     audit_timeout_slash: Amount = Amount(100_000_000_000_000_000), Amount(1), Amount::nes(1_000_000), "What a drawn auditor loses that did not reveal.";
+    // Requests.
+    request_fee_min: Amount = Amount(1_000_000_000_000_000), Amount(0), Amount::nes(1_000), "The least fee of a request to a model.";
+    request_blocks_max: u64 = 100_000, 1, 1 << 32, "How far ahead a request's deadline may lie.";
+    request_keep_blocks: u64 = 100_000, 100, 1 << 40, "How long an ended request can be looked up.";
+    callback_gas_max: u64 = 1_000_000, 50_000, 10_000_000, "The most gas of one callback.";
+    callback_block_gas: u64 = 10_000_000, 10_000_000, 1_000_000_000, "What callbacks of one block may use; the others wait.";
 }
 
 /// Why parameters are refused.

@@ -5,6 +5,7 @@ use crate::disputes::audits::AuditError;
 use crate::governance::GovError;
 use crate::models::ModelError;
 use crate::operators::OperatorError;
+use crate::requests::RequestError;
 use crate::sessions::SessionError;
 use crate::staking::StakingError;
 use crate::state::StateError;
@@ -64,6 +65,9 @@ pub enum Refusal {
     /// Audits.
     #[error(transparent)]
     Audits(#[from] AuditError),
+    /// Requests.
+    #[error(transparent)]
+    Requests(#[from] RequestError),
     /// Governance.
     #[error(transparent)]
     Governance(#[from] GovError),

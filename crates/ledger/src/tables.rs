@@ -89,3 +89,19 @@ pub const VOTING: u8 = 116;
 pub const CODE: u8 = 128;
 /// (contract, slot) → word; written by their engine.
 pub const STORAGE: u8 = 129;
+/// (root, number) → a chunk of a decision model's file.
+pub const MODEL_CHUNKS: u8 = 130;
+/// root → [`crate::requests::File`].
+pub const MODEL_FILES: u8 = 131;
+/// id → [`crate::requests::Request`].
+pub const REQUESTS: u8 = 132;
+/// id → what is asked.
+pub const REQUEST_INPUTS: u8 = 133;
+/// id → what was answered.
+pub const REQUEST_OUTPUTS: u8 = 134;
+/// [`crate::Address`] → u64: requests ever made, which names them.
+pub const REQUESTS_ASKED: u8 = 135;
+/// number → id of a request whose callback is due.
+pub const CALLBACKS: u8 = 136;
+/// `()` → u64: callbacks that ever became due, which orders them.
+pub const CALLBACKS_COUNT: u8 = 137;

@@ -160,15 +160,36 @@ impl World {
         value: Amount,
         call: &impl SolCall,
     ) -> Receipt {
-        let tx = sign(
+        let body = self.body(who);
+        self.send(
             who,
             Unsigned {
-                to: Some(to),
                 value,
-                input: call.abi_encode(),
-                ..self.body(who)
+                ..calling(to, call, body)
             },
-        );
+        )
+    }
+
+    /// As [`World::call`], without value, for a call that is long.
+    pub(crate) fn call_with_gas(
+        &mut self,
+        who: u8,
+        to: Address,
+        call: &impl SolCall,
+        gas_limit: u64,
+    ) -> Receipt {
+        let body = self.body(who);
+        self.send(
+            who,
+            Unsigned {
+                gas_limit,
+                ..calling(to, call, body)
+            },
+        )
+    }
+
+    fn send(&mut self, who: u8, body: Unsigned) -> Receipt {
+        let tx = sign(who, body);
         let mut done = self.block(&[tx], &[]);
         assert_ne!(
             done.receipts[0].tx,
@@ -176,5 +197,13 @@ impl World {
             "the call was left out"
         );
         done.receipts.remove(0)
+    }
+}
+
+fn calling(to: Address, call: &impl SolCall, body: Unsigned) -> Unsigned {
+    Unsigned {
+        to: Some(to),
+        input: call.abi_encode(),
+        ..body
     }
 }

@@ -57,8 +57,8 @@ pub(super) fn init(code: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Opcodes by name, numbers as PUSH, `:name` a label, `>name` its address.
-fn assemble(text: &str) -> Vec<u8> {
+/// Opcodes by name, numbers as PUSH, `:name` a label, `>name` its address, and `words` of one's own.
+fn assemble(text: &str, words: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let (mut out, mut labels, mut uses) = (Vec::new(), Vec::new(), Vec::new());
     for word in text.split_whitespace() {
         if let Some(name) = word.strip_prefix(':') {
@@ -69,6 +69,8 @@ fn assemble(text: &str) -> Vec<u8> {
             out.extend_from_slice(&[0x61, 0, 0]);
         } else if let Ok(n) = word.parse::<u8>() {
             out.extend_from_slice(&[0x60, n]);
+        } else if let Some((_, bytes)) = words.iter().find(|w| w.0 == word) {
+            out.extend_from_slice(bytes);
         } else if word == "MASK" {
             out.push(0x6f);
             out.extend_from_slice(&[0xff; 16]);
@@ -98,9 +100,11 @@ fn opcode(word: &str) -> u8 {
         "BYTE" => 0x1a,
         "SHR" => 0x1c,
         "BALANCE" => 0x31,
+        "CALLER" => 0x33,
         "CALLDATALOAD" => 0x35,
         "CALLDATASIZE" => 0x36,
         "CALLDATACOPY" => 0x37,
+        "CODECOPY" => 0x39,
         "RETURNDATASIZE" => 0x3d,
         "RETURNDATACOPY" => 0x3e,
         "POP" => 0x50,
@@ -157,5 +161,35 @@ pub(super) fn code() -> Vec<u8> {
         :log DUP3 DUP2 0 LOG1 >next JUMP
         :return DUP1 0 RETURN
         :answer 32 0 0 RETURNDATACOPY 0 MLOAD DUP4 SSTORE >next JUMP";
-    assemble(&text)
+    assemble(&text, &[])
+}
+
+/// The code of a contract that lets a puppet act in its name: what it is called with, or, when
+/// requests call it back, a script of its own.
+pub(super) fn asker(puppet: Address, script: &[u8]) -> Vec<u8> {
+    let text = "CALLER MODULE EQ >called JUMPI
+        CALLDATASIZE 0 0 CALLDATACOPY 0 0 CALLDATASIZE 0 PUPPET GAS DELEGATECALL >done JUMPI
+        :failed RETURNDATASIZE 0 0 RETURNDATACOPY RETURNDATASIZE 0 REVERT
+        :done STOP
+        :called LENGTH START 0 CODECOPY 0 0 LENGTH 0 PUPPET GAS DELEGATECALL ISZERO >failed JUMPI
+        STOP";
+    let push = |bytes: &[u8]| {
+        let mut out = vec![0x5f + bytes.len() as u8];
+        out.extend_from_slice(bytes);
+        out
+    };
+    let length = u16::try_from(script.len()).unwrap().to_be_bytes();
+    let with = |start: u16| {
+        let words = [
+            ("MODULE", push(&nesa_ledger::requests::ADDRESS.0)),
+            ("PUPPET", push(&puppet.0)),
+            ("LENGTH", push(&length)),
+            ("START", push(&start.to_be_bytes())),
+        ];
+        assemble(text, &words)
+    };
+    let start = u16::try_from(with(0).len()).unwrap();
+    let mut out = with(start);
+    out.extend_from_slice(script);
+    out
 }

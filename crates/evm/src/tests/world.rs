@@ -95,8 +95,12 @@ impl World {
 
     /// Makes a block, checks that executing it gives the same, and stands on it.
     pub(super) fn block(&mut self, txs: &[Tx]) -> Executed {
+        self.block_of(txs, 1 << 20)
+    }
+
+    pub(super) fn block_of(&mut self, txs: &[Tx], bytes: usize) -> Executed {
         let place = self.place();
-        let made = self.ledger.propose(&self.tip, &place, txs, &[], 1 << 20);
+        let made = self.ledger.propose(&self.tip, &place, txs, &[], bytes);
         let made = made.unwrap();
         let done = self.ledger.execute(&self.tip, &place, &made.block).unwrap();
         assert_eq!(done.block, made.block);
