@@ -3,7 +3,11 @@
 use alloy_sol_types::SolCall;
 use ed25519_dalek::{Signer as _, SigningKey as VoteKey};
 use k256::ecdsa::SigningKey;
-use nesa_codec::Digest;
+use nesa_codec::{Digest, Encode as _};
+use nesa_finality::{Evidence, Proposal, Statement, Vote};
+
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, TestRunner};
 
 use crate::tx::{Pricing, Tx, Unsigned};
 use crate::vm::NoContracts;
@@ -198,6 +202,44 @@ impl World {
         );
         done.receipts.remove(0)
     }
+
+    /// Two votes of a validator for different blocks of one view; equal blocks contradict nothing.
+    pub(crate) fn equivocation(&self, which: u8, blocks: (u8, u8)) -> Vec<u8> {
+        let vote = |block| {
+            let statement = Statement::Finalize(Proposal {
+                epoch: 0,
+                view: 9,
+                parent_view: 8,
+                block: Digest([block; 32]),
+            });
+            let bytes = statement.signed_bytes(self.ledger.domain());
+            Vote {
+                statement,
+                signature: vote_key(which).sign(&bytes).to_bytes(),
+            }
+        };
+        let evidence = Evidence {
+            validator: validator(which),
+            first: vote(blocks.0),
+            second: vote(blocks.1),
+        };
+        evidence.to_bytes()
+    }
+}
+
+/// Runs a law on a hundred thousand values, printing how far it is.
+pub(crate) fn hundred_thousand<S: Strategy>(values: &S, law: impl Fn(S::Value)) {
+    let mut runner = TestRunner::new(Config::with_cases(100_000));
+    let done = std::cell::Cell::new(0u32);
+    let run = runner.run(values, |value| {
+        law(value);
+        done.set(done.get() + 1);
+        if done.get().is_multiple_of(10_000) {
+            println!("{} sequences", done.get());
+        }
+        Ok(())
+    });
+    run.unwrap();
 }
 
 fn calling(to: Address, call: &impl SolCall, body: Unsigned) -> Unsigned {

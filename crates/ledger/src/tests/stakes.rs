@@ -1,15 +1,11 @@
 //! Stakes, from the first bond to the last unit.
 
 use alloy_primitives::U256;
-use nesa_codec::Encode as _;
-use nesa_finality::{Evidence, Proposal, Statement, Vote};
-
-use ed25519_dalek::Signer as _;
 
 use crate::staking::abi::IStaking;
 use crate::staking::{ADDRESS, SEATS, VALIDATORS, pending, stake, worth};
 use crate::supply::{self, Kind};
-use crate::testing::{RICH, World, address, proof, validator, vote_key};
+use crate::testing::{RICH, World, address, proof, validator};
 use crate::{Amount, Params, Receipt};
 
 fn params() -> Params {
@@ -227,28 +223,6 @@ fn commission_moves_by_small_steps_once_per_epoch() {
     );
 }
 
-fn equivocation(world: &World, which: u8, blocks: (u8, u8)) -> Vec<u8> {
-    let vote = |block| {
-        let statement = Statement::Finalize(Proposal {
-            epoch: 0,
-            view: 9,
-            parent_view: 8,
-            block: nesa_codec::Digest([block; 32]),
-        });
-        let bytes = statement.signed_bytes(world.ledger.domain());
-        Vote {
-            statement,
-            signature: vote_key(which).sign(&bytes).to_bytes(),
-        }
-    };
-    let evidence = Evidence {
-        validator: validator(which),
-        first: vote(blocks.0),
-        second: vote(blocks.1),
-    };
-    evidence.to_bytes()
-}
-
 #[test]
 fn an_equivocator_loses_stake_and_seat_and_so_does_what_was_leaving() {
     let mut world = World::new(params());
@@ -257,7 +231,7 @@ fn an_equivocator_loses_stake_and_seat_and_so_does_what_was_leaving() {
     ok(&undelegate(&mut world, 4, 0, U256::MAX));
     let before = world.balance(4);
     let treasury = supply::total(&world.tip.state, Kind::Treasury).unwrap();
-    let honest = equivocation(&world, 0, (1, 1));
+    let honest = world.equivocation(0, (1, 1));
     assert_eq!(
         world
             .block(&[], &[honest, vec![1, 2]])
@@ -267,7 +241,7 @@ fn an_equivocator_loses_stake_and_seat_and_so_does_what_was_leaving() {
             .len(),
         0
     );
-    let evidence = equivocation(&world, 0, (1, 2));
+    let evidence = world.equivocation(0, (1, 2));
     let done = world.block(&[], &[evidence.clone(), evidence.clone()]);
     assert_eq!(done.block.body.evidence.len(), 1, "once");
     assert!(!done.receipts.last().unwrap().logs.is_empty());
@@ -293,7 +267,7 @@ fn an_equivocator_loses_stake_and_seat_and_so_does_what_was_leaving() {
     world.wait(4);
     assert_eq!(world.balance(4), before.plus(Amount::nes(950)).unwrap());
     // The last validator that may vote keeps its seat whatever it does.
-    let last = equivocation(&world, 1, (1, 2));
+    let last = world.equivocation(1, (1, 2));
     world.block(&[], &[last]);
     world.wait(4);
     assert_eq!(seats(&world), vec![validator(1)]);
@@ -311,8 +285,8 @@ fn a_wrong_block_with_evidence_is_refused() {
     for bytes in [
         vec![],
         vec![0; 2_000],
-        equivocation(&world, 0, (1, 1)),
-        equivocation(&world, 7, (1, 2)),
+        world.equivocation(0, (1, 1)),
+        world.equivocation(7, (1, 2)),
     ] {
         block.body.evidence = vec![bytes];
         let refused = world.ledger.execute(&world.tip, &place, &block);
