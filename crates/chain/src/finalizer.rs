@@ -137,7 +137,7 @@ async fn apply<M: Machine>(
     core.states.lock().finalize(executed.clone());
     let state = &executed.after.state;
     let next = |sender: &[u8]| core.machine.next_nonce(state, sender);
-    core.pool.lock().prune(next);
+    core.pool.lock().prune(height, next);
     core.height.send_replace(height);
     if height.is_multiple_of(PRUNE_EVERY) && height > core.limits.keep {
         marshal.prune(Height::new(height - core.limits.keep));

@@ -67,10 +67,16 @@ pub struct Proposed<S> {
 pub struct Peek {
     /// Whose transaction it is, at most [`SENDER_MAX`] bytes.
     pub sender: Vec<u8>,
+    /// The number of the sender's next transaction in the state that was asked.
+    pub next: u64,
     /// Its number among the sender's.
     pub nonce: u64,
     /// What it offers; larger goes first.
     pub tip: u128,
+    /// The most that it may cost its sender.
+    pub cost: u128,
+    /// What the sender holds; all that it has waiting must be affordable together.
+    pub funds: u128,
 }
 
 /// A deterministic state machine: equal inputs give equal outputs on every validator, whatever the

@@ -243,13 +243,17 @@ impl Machine for Bank {
 
     fn admit(&self, state: &Ledger, transaction: &[u8]) -> Result<Peek, Refused> {
         let (from, nonce, _, amount) = parse(transaction).ok_or(Refused("no transfer"))?;
-        if nonce < account(state, from).1 {
+        let (funds, next) = account(state, from);
+        if nonce < next {
             return Err(Refused("stale"));
         }
         Ok(Peek {
             sender: vec![from],
+            next,
             nonce,
             tip: u128::from(amount),
+            cost: u128::from(amount),
+            funds: u128::from(funds),
         })
     }
 
