@@ -17,7 +17,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Make this folder's key and print its public part
     Key(Folder),
-    /// Write the genesis of a local chain whose one validator is this folder
+    /// Write the genesis of a local chain whose one validator is this folder, or of one whose validators are listed
     Init(Init),
     /// Run a node: a validator where the genesis names this folder's key, else one that follows
     Run(Run),
@@ -36,9 +36,13 @@ pub(crate) struct Folder {
 pub(crate) struct Init {
     #[command(flatten)]
     pub(crate) folder: Folder,
-    /// Who holds all NES of this chain, a part of it bonded to the validator
+    /// Who holds all NES of this chain, a part of it bonded to each validator without an owner of its own
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) owner: alloy_primitives::Address,
+    /// One of the first validators, instead of this folder alone: the key that `nesa-validator key` prints in its
+    /// folder, and who bonds for it
+    #[arg(long = "validator", value_name = "KEY[@OWNER]")]
+    pub(crate) validators: Vec<String>,
 }
 
 /// Run a node.

@@ -71,23 +71,33 @@ pub fn key(text: &str) -> Option<[u8; 32]> {
 }
 
 impl GenesisFile {
-    /// A chain of one validator for one machine: everything belongs to `owner`, the bond included.
+    /// A local chain: each owner holds ten million NES, of which half a million is bonded to each of its validators.
     #[must_use]
-    pub fn local(time_ms: u64, validator: [u8; 32], owner: Address) -> Self {
-        let mut allocations = std::collections::BTreeMap::new();
-        allocations.insert(owner, "10000000".to_owned());
+    pub fn local(time_ms: u64, validators: &[([u8; 32], Address)]) -> Self {
+        let mut of_owner = std::collections::BTreeMap::<Address, u32>::new();
+        for (_, owner) in validators {
+            *of_owner.entry(*owner).or_default() += 1;
+        }
+        let most = of_owner.values().copied().max().unwrap_or(1);
+        let mut params = std::collections::BTreeMap::new();
+        if most > Params::default().seats_per_owner {
+            // Or all but one seat of this owner would be lost at the end of the first epoch.
+            params.insert("seats_per_owner".to_owned(), most.to_string());
+        }
+        let all = |n: &u32| (10_000_000 + 500_000 * u64::from(n.saturating_sub(1))).to_string();
+        let entry = |(key, owner): &([u8; 32], Address)| ValidatorEntry {
+            key: alloy_primitives::hex::encode(key),
+            owner: *owner,
+            bond: "500000".to_owned(),
+            commission_ppm: 0,
+        };
         Self {
             chain_id: LOCAL_CHAIN_ID,
             time_ms,
-            params: std::collections::BTreeMap::new(),
-            allocations,
+            params,
+            allocations: of_owner.iter().map(|(owner, n)| (*owner, all(n))).collect(),
             treasury: None,
-            validators: vec![ValidatorEntry {
-                key: alloy_primitives::hex::encode(validator),
-                owner,
-                bond: "500000".to_owned(),
-                commission_ppm: 0,
-            }],
+            validators: validators.iter().map(entry).collect(),
         }
     }
 
@@ -145,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_local_genesis_is_one_that_the_ledger_takes() {
-        let file = GenesisFile::local(1, [7; 32], Address::repeat_byte(1));
+        let file = GenesisFile::local(1, &[([7; 32], Address::repeat_byte(1))]);
         let text = serde_json::to_string(&file).expect("JSON");
         let again: GenesisFile = serde_json::from_str(&text).expect("the same");
         assert_eq!(again, file);
@@ -159,5 +169,21 @@ mod tests {
         let mut wrong = file;
         wrong.validators[0].key = "zz".to_owned();
         assert!(matches!(wrong.genesis(), Err(FileError::Key(_))));
+    }
+
+    #[test]
+    fn validators_of_one_owner_keep_their_seats() {
+        let (a, b) = (Address::repeat_byte(1), Address::repeat_byte(2));
+        let file = GenesisFile::local(1, &[([1; 32], a), ([2; 32], b), ([3; 32], a)]);
+        let genesis = file.genesis().expect("a genesis");
+        assert_eq!(genesis.params.seats_per_owner, 2);
+        assert_eq!(genesis.validators.len(), 3);
+        let machine = crate::LedgerMachine::new(&genesis).expect("a ledger");
+        let state = &machine.ledger().genesis().state;
+        for owner in [a, b] {
+            let account = nesa_ledger::query::account(state, &owner.into());
+            let left = account.expect("an account").balance;
+            assert_eq!(left, Amount::nes(9_500_000), "what is not bonded");
+        }
     }
 }

@@ -164,7 +164,7 @@ impl Index {
         Ok(())
     }
 
-    /// Follows a node until it ends: every final block is run once more, for its receipts.
+    /// Follows a node until it ends: every final block, with the receipts that running it gave.
     ///
     /// # Errors
     /// [`IndexError`]; the node itself goes on.
@@ -248,8 +248,8 @@ impl Index {
         };
         self.insert(&block, &parent.state, &done)?;
         Ok(Some(Committed {
-            header: done.block.header,
-            state: done.state,
+            header: done.block.header.clone(),
+            state: done.state.clone(),
         }))
     }
 }

@@ -6,6 +6,7 @@
 pub mod genesis;
 pub mod index;
 pub mod machine;
+mod memory;
 pub mod rpc;
 mod start;
 

@@ -6,13 +6,18 @@ use nesa_chain::{Changes, Committed, Entries, Machine, Offer, Peek, Place, Propo
 use nesa_codec::{Decode as _, Encode as _};
 use nesa_evm::Evm;
 use nesa_ledger::state::{Diff, State};
-use nesa_ledger::tx::{Tx, TxError};
+use nesa_ledger::tx::{Fee, Tx, TxError};
+use nesa_ledger::{Address, Block, BlockError, Body, Executed, Genesis, GenesisError, Header};
+use nesa_ledger::{Ledger, Params, Unfit};
 
-use nesa_ledger::{Address, Block, BlockError, Body, Genesis, GenesisError, Header, Ledger, Unfit};
+use crate::memory::Memory;
 
 /// The ledger behind the engine's interface.
 #[derive(Debug, Clone)]
-pub struct LedgerMachine(Arc<Ledger<Evm>>);
+pub struct LedgerMachine {
+    ledger: Arc<Ledger<Evm>>,
+    memory: Memory,
+}
 
 /// Why the ledger refuses bytes.
 #[derive(Debug, thiserror::Error)]
@@ -37,16 +42,27 @@ impl LedgerMachine {
     /// # Errors
     /// [`GenesisError`].
     pub fn new(genesis: &Genesis) -> Result<Self, GenesisError> {
-        Ok(Self(Arc::new(Ledger::new(genesis, Evm)?)))
+        Ok(Self {
+            ledger: Arc::new(Ledger::new(genesis, Evm)?),
+            memory: Memory::default(),
+        })
     }
 
     /// The ledger.
     #[must_use]
     pub fn ledger(&self) -> &Ledger<Evm> {
-        &self.0
+        &self.ledger
     }
 
-    /// Runs a final block again, for its receipts.
+    /// A transaction, whose sender is recovered once however often it is asked for.
+    ///
+    /// # Errors
+    /// [`TxError`].
+    pub fn decode(&self, transaction: &[u8]) -> Result<Tx, TxError> {
+        self.memory.decode(transaction)
+    }
+
+    /// What a block did; one that ran here lately does not run again.
     ///
     /// # Errors
     /// [`LedgerRefusal`].
@@ -56,12 +72,42 @@ impl LedgerMachine {
         place: &Place,
         header: &[u8],
         body: &[u8],
-    ) -> Result<nesa_ledger::Executed, LedgerRefusal> {
+    ) -> Result<Arc<Executed>, LedgerRefusal> {
         let block = Block {
             header: Header::from_bytes(header).map_err(BlockError::from)?,
             body: Body::from_bytes(body).map_err(BlockError::from)?,
         };
-        Ok(self.0.execute(parent, &at(place), &block)?)
+        let (h, place) = (&block.header, at(place));
+        let here = (h.height, h.timestamp_ms, h.proposer, h.parent)
+            == (
+                place.height,
+                place.timestamp_ms,
+                place.proposer,
+                place.parent,
+            );
+        if here && let Some(done) = self.memory.block(&block.header, &block.body) {
+            return Ok(done);
+        }
+        let known = |bytes: &[u8]| self.memory.decode(bytes).ok();
+        let done = self.ledger.execute_known(parent, &place, &block, &known)?;
+        Ok(self.memory.keep(done))
+    }
+
+    /// Whether the pool may hold a transaction, `state` being the last that is known.
+    fn fits(&self, state: &State, params: &Params, tx: &Tx) -> Result<Fee, LedgerRefusal> {
+        // A pool outlives blocks: the least base fee there can be decides what it holds.
+        let env = nesa_ledger::Env {
+            chain_id: self.ledger.chain_id(),
+            domain: *self.ledger.domain(),
+            height: 0,
+            timestamp_ms: 0,
+            proposer: [0; 32],
+            base_fee: params.base_fee_min,
+            beacon: nesa_codec::Digest::default(),
+            parent: nesa_codec::Digest::default(),
+        };
+        let fits = nesa_ledger::check_any_nonce(state, &env, params.gas_limit, tx);
+        Ok(fits.map_err(BlockError::from)??)
     }
 }
 
@@ -85,8 +131,8 @@ pub fn committed(c: &Committed<State>) -> Result<nesa_ledger::Committed, BlockEr
     })
 }
 
-fn changes(diff: Diff) -> Changes {
-    diff.into_iter().collect()
+fn changes(diff: &Diff) -> Changes {
+    diff.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
 impl Machine for LedgerMachine {
@@ -94,7 +140,7 @@ impl Machine for LedgerMachine {
     type Refusal = LedgerRefusal;
 
     fn genesis(&self) -> Committed<State> {
-        let genesis = self.0.genesis();
+        let genesis = self.ledger.genesis();
         Committed {
             header: genesis.header.to_bytes(),
             state: genesis.state.clone(),
@@ -107,26 +153,34 @@ impl Machine for LedgerMachine {
         place: &Place,
         offer: &Offer,
     ) -> Result<Proposed<State>, LedgerRefusal> {
-        // The pool admitted only what decodes, so positions are kept.
-        let decoded: Vec<Option<Tx>> = offer
-            .transactions
-            .iter()
-            .map(|bytes| Tx::decode(bytes).ok())
-            .collect();
-        let hopeless = (0..decoded.len()).filter(|&i| decoded[i].is_none());
-        let hopeless: Vec<usize> = hopeless.collect();
-        let txs: Vec<Tx> = decoded.into_iter().flatten().collect();
+        let decode = |bytes: &Vec<u8>| self.memory.decode(bytes).ok();
+        let decoded: Vec<Option<Tx>> = offer.transactions.iter().map(decode).collect();
+        let txs: Vec<Tx> = decoded.iter().flatten().cloned().collect();
         let parent = committed(parent)?;
-        let done = self
-            .0
-            .propose(&parent, &at(place), &txs, &offer.evidence, offer.body_max)?;
+        let done =
+            self.ledger
+                .propose(&parent, &at(place), &txs, &offer.evidence, offer.body_max)?;
+        let params = Params::of(&done.state).map_err(BlockError::from)?;
+        let mut taken = done.block.body.txs.iter().peekable();
+        let mut hopeless = Vec::new();
+        for (at, tx) in decoded.iter().enumerate() {
+            let bytes = tx.as_ref().map(Tx::bytes);
+            if taken.next_if(|t| bytes == Some(t.as_slice())).is_some() {
+                continue;
+            }
+            let fits = tx.as_ref().map(|tx| self.fits(&done.state, &params, tx));
+            if !matches!(fits, Some(Ok(_))) {
+                hopeless.push(at);
+            }
+        }
+        let done = self.memory.keep(done);
         Ok(Proposed {
             after: Committed {
                 header: done.block.header.to_bytes(),
-                state: done.state,
+                state: done.state.clone(),
             },
             body: done.block.body.to_bytes(),
-            changes: changes(done.diff),
+            changes: changes(&done.diff),
             hopeless,
         })
     }
@@ -139,29 +193,23 @@ impl Machine for LedgerMachine {
         body: &[u8],
     ) -> Result<(State, Changes), LedgerRefusal> {
         let done = self.replay(&committed(parent)?, place, header, body)?;
-        Ok((done.state, changes(done.diff)))
+        Ok((done.state.clone(), changes(&done.diff)))
     }
 
     fn admit(&self, state: &State, transaction: &[u8]) -> Result<Peek, LedgerRefusal> {
-        let tx = Tx::decode(transaction)?;
-        let params = nesa_ledger::Params::of(state).map_err(BlockError::from)?;
-        // A pool outlives blocks: the least base fee there can be decides what it holds.
-        let env = nesa_ledger::Env {
-            chain_id: self.0.chain_id(),
-            domain: *self.0.domain(),
-            height: 0,
-            timestamp_ms: 0,
-            proposer: [0; 32],
-            base_fee: params.base_fee_min,
-            parent: nesa_codec::Digest::default(),
-            beacon: nesa_codec::Digest::default(),
-        };
-        let fee = nesa_ledger::check_any_nonce(state, &env, params.gas_limit, &tx)
-            .map_err(BlockError::from)??;
+        let tx = self.memory.decode(transaction)?;
+        let params = Params::of(state).map_err(BlockError::from)?;
+        let fee = self.fits(state, &params, &tx)?;
+        let account = nesa_ledger::query::account(state, &tx.sender()).map_err(BlockError::from)?;
+        let body = tx.body();
+        let gas = body.max_fee().saturating_mul(u128::from(body.gas_limit));
         Ok(Peek {
             sender: tx.sender().0.to_vec(),
-            nonce: tx.body().nonce,
+            next: account.nonce,
+            nonce: body.nonce,
             tip: fee.tip,
+            cost: gas.saturating_add(body.value.0),
+            funds: account.balance.0,
         })
     }
 

@@ -8,13 +8,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use alloy_primitives::Address;
 use anyhow::{Context as _, Result, bail};
 use axum::Router;
 use clap::Parser;
-use nesa_chain::{Limits, Local, Network, NodeKey, Pace, Peer};
+use nesa_chain::{Limits, Local, Network, Node, NodeKey, Pace, Peer, Running};
 use nesa_ledger::staking;
 use nesa_shards::disk::{self, Access};
-use nesa_validator::rpc::{Chain, Faucet, faucet, routes};
+use nesa_validator::rpc::{self, Chain, Faucet, faucet, routes};
 use nesa_validator::{GenesisFile, Index, LedgerMachine, genesis, start};
 use zeroize::Zeroizing;
 
@@ -22,6 +23,8 @@ use args::{Cli, Command, Init, Run};
 
 /// Bytes of a key file: the seed itself.
 const SEED: u64 = 32;
+/// How often the program looks whether its node still takes part.
+const WATCH: Duration = Duration::from_millis(250);
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -51,8 +54,13 @@ fn init(i: &Init) -> Result<()> {
     if disk::size(&path).is_some() {
         bail!("{} exists already; a chain begins once", path.display());
     }
+    let listed = i.validators.iter().map(|v| validator(v, i.owner));
+    let mut validators: Vec<_> = listed.collect::<Result<_>>()?;
+    if validators.is_empty() {
+        validators.push((key, i.owner));
+    }
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-    let file = GenesisFile::local(u64::try_from(now.as_millis())?, key, i.owner);
+    let file = GenesisFile::local(u64::try_from(now.as_millis())?, &validators);
     disk::write(&path, &serde_json::to_vec_pretty(&file)?, Access::Shared)?;
     let machine = LedgerMachine::new(&file.genesis()?)?;
     let first = nesa_chain::Block::genesis(&nesa_chain::Machine::genesis(&machine));
@@ -65,6 +73,18 @@ fn init(i: &Init) -> Result<()> {
     });
     println!("{made}");
     Ok(())
+}
+
+/// A validator of the genesis with its owner.
+fn validator(text: &str, owner: Address) -> Result<([u8; 32], Address)> {
+    let (key, owner) = match text.split_once('@') {
+        Some((key, owner)) => (key, owner.parse().ok()),
+        None => (text, Some(owner)),
+    };
+    match genesis::key(key).zip(owner) {
+        Some(validator) => Ok(validator),
+        None => bail!("'{text}' is no validator; write KEY or KEY@OWNER"),
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -164,9 +184,9 @@ fn node(r: &Run) -> Result<()> {
         machine,
         index,
     };
-    serve(r, &me, votes, chain, giver)?;
+    let served = serve(r, &me, votes, chain, giver, &running);
     running.stop();
-    Ok(())
+    served
 }
 
 /// All routes; those of a faucet where there is one.
@@ -177,9 +197,16 @@ fn all(chain: Chain, giver: Option<Faucet>) -> Router {
     }
 }
 
-/// Serves wallets until a signal ends the program.
+/// Serves wallets until a signal ends the program, or the chain ends on this node, which is an error.
 #[tokio::main]
-async fn serve(r: &Run, me: &Peer, votes: bool, chain: Chain, giver: Option<Faucet>) -> Result<()> {
+async fn serve(
+    r: &Run,
+    me: &Peer,
+    votes: bool,
+    chain: Chain,
+    giver: Option<Faucet>,
+    running: &Running,
+) -> Result<()> {
     let follow = chain
         .index
         .clone()
@@ -199,11 +226,28 @@ async fn serve(r: &Run, me: &Peer, votes: bool, chain: Chain, giver: Option<Fauc
     });
     println!("{ready}");
     std::io::stdout().flush()?;
-    axum::serve(socket, all(chain, giver))
-        .with_graceful_shutdown(ended())
-        .await?;
+    let node = chain.node.clone();
+    let served = tokio::select! {
+        () = rpc::serve(socket, all(chain, giver), ended()) => Ok(()),
+        why = broken(&node, running) => Err(why),
+    };
     indexer.abort();
-    Ok(())
+    served
+}
+
+/// Completes when the node takes no further part.
+async fn broken(node: &Node<LedgerMachine>, running: &Running) -> anyhow::Error {
+    loop {
+        if let Some(why) = node.halted() {
+            return anyhow::anyhow!("the chain stops on this node: {why}");
+        }
+        if !running.is_alive() {
+            return anyhow::anyhow!(
+                "the chain's engine ended, see above; free disk space or check permissions, then restart"
+            );
+        }
+        tokio::time::sleep(WATCH).await;
+    }
 }
 
 async fn ended() {

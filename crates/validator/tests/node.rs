@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use nesa_chain::{Limits, Local, Network, NodeKey, Pace, Peer, Running};
+use nesa_chain::{Limits, Local, Network, NodeKey, Pace, Peer, PoolLimits, Running};
 use nesa_codec::Decode as _;
 use nesa_finality::Finalized;
 use nesa_ledger::query::ReceiptProof;
@@ -32,12 +32,16 @@ impl World {
         let validator = NodeKey::from_seed(&[9; 32]).expect("a key").public();
         Self {
             folder: tempfile::tempdir().expect("a folder"),
-            genesis: GenesisFile::local(1, validator, faucet.address()),
+            genesis: GenesisFile::local(1, &[(validator, faucet.address())]),
             faucet,
         }
     }
 
     fn start(&self) -> (Chain, Running) {
+        self.start_with(PoolLimits::default())
+    }
+
+    fn start_with(&self, pool: PoolLimits) -> (Chain, Running) {
         let machine = LedgerMachine::new(&self.genesis.genesis().expect("a genesis"));
         let machine = machine.expect("a ledger");
         let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -59,6 +63,7 @@ impl World {
                     idle: Duration::from_millis(100),
                     ..Pace::default()
                 },
+                pool,
                 ..Limits::default()
             },
             folder: self.folder.path().join("chain"),
@@ -83,20 +88,29 @@ impl World {
 
     /// A transfer of whole NES by the faucet, signed.
     fn transfer(&self, nonce: u64, to: &Key, nes: u64) -> String {
-        let unsigned = Unsigned {
+        let to = to.address().into();
+        self.sign(&self.faucet, nonce, 1, |tx| {
+            (tx.to, tx.value) = (Some(to), Amount::nes(nes));
+        })
+    }
+
+    /// A transaction of anybody's.
+    fn sign(&self, key: &Key, nonce: u64, tip: u128, change: impl Fn(&mut Unsigned)) -> String {
+        let mut unsigned = Unsigned {
             chain_id: self.genesis.chain_id,
             nonce,
             pricing: Pricing::Dynamic {
                 max_fee: 10_000_000_000,
-                max_tip: 1,
+                max_tip: tip,
             },
             gas_limit: 21_000,
-            to: Some(to.address().into()),
-            value: Amount::nes(nes),
+            to: Some(key.address().into()),
+            value: Amount::ZERO,
             input: Vec::new(),
             access_list: AccessList::default(),
         };
-        let (rs, odd) = self.faucet.sign(&unsigned.signing_hash());
+        change(&mut unsigned);
+        let (rs, odd) = key.sign(&unsigned.signing_hash());
         let (r, s) = rs.split_at(32);
         let tx = unsigned.signed(
             r.try_into().expect("32 bytes"),
@@ -127,7 +141,7 @@ async fn post(chain: &Chain, body: String) -> Value {
         .oneshot(request)
         .await
         .expect("an answer");
-    let bytes = to_bytes(response.into_body(), 1 << 20)
+    let bytes = to_bytes(response.into_body(), 16 << 20)
         .await
         .expect("a body");
     serde_json::from_slice(&bytes).expect("JSON")
@@ -263,6 +277,8 @@ async fn hostile_requests_get_errors_that_say_what_is_wrong() {
         ("{".to_owned(), -32700),
         ("[]".to_owned(), -32600),
         (format!("[{}1]", "1,".repeat(64)), -32600),
+        (format!("[{}1]", "1,".repeat(300_000)), -32600),
+        (format!("[{}{}]", "[".repeat(200), "]".repeat(200)), -32700),
         ("{}".to_owned(), -32600),
         (json!({"id": 1, "method": "eth_none"}).to_string(), -32601),
         (
@@ -309,4 +325,93 @@ async fn hostile_requests_get_errors_that_say_what_is_wrong() {
     let message = answer["error"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("the account holds 0"), "{answer}");
     running.stop();
+}
+
+fn key(i: u8) -> Key {
+    Key::from_bytes(&[i; 32]).expect("a key")
+}
+
+async fn send(chain: &Chain, raw: String) -> Result<Value, String> {
+    let answer = call(chain, "eth_sendRawTransaction", json!([raw])).await;
+    match answer["error"]["message"].as_str() {
+        Some(why) => Err(why.to_owned()),
+        None => Ok(answer["result"].clone()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_transactions_leaves_room_for_those_that_pay() {
+    let mut world = World::new();
+    for i in 1..40 {
+        let allocations = &mut world.genesis.allocations;
+        allocations.insert(key(i).address(), "1".to_owned());
+    }
+    let pool = PoolLimits {
+        count: 100,
+        per_sender: 10,
+        ..PoolLimits::default()
+    };
+    let (chain, running) = world.start_with(pool);
+    let indexer = follow(&chain);
+    let plain = |_: &mut Unsigned| {};
+    // One sender: nonces too far ahead, and more than it can pay for.
+    let far = send(&chain, world.sign(&key(1), 10, 1, plain)).await;
+    assert!(far.expect_err("too far").contains("may have 10"));
+    let half = |tx: &mut Unsigned| tx.value = Amount(600_000_000_000_000_000);
+    send(&chain, world.sign(&key(1), 2, 1, half))
+        .await
+        .expect("half of what it has, behind a gap");
+    let more = send(&chain, world.sign(&key(1), 1, 1, half)).await;
+    assert!(
+        more.expect_err("both cost more")
+            .contains("the account holds")
+    );
+    let again = send(&chain, world.sign(&key(1), 2, 1, plain)).await;
+    assert!(again.expect_err("no higher").contains("offer a tip of 2"));
+    send(&chain, world.sign(&key(1), 2, 2, plain))
+        .await
+        .expect("a higher tip");
+    // Many senders fill the pool with what no block can take, at any tip.
+    let mut refused = 0;
+    for i in 2..14u8 {
+        for nonce in 1..10 {
+            let sent = send(&chain, world.sign(&key(i), nonce, 1_000_000, plain)).await;
+            refused += usize::from(sent.is_err_and(|why| why.contains("the pool is full")));
+        }
+    }
+    assert!(refused > 0, "nothing is bounded");
+    assert!(chain.node.waiting() <= 100);
+    // Who sends what a block can take gets in, and into a block.
+    let sent = send(&chain, world.sign(&key(30), 0, 1, plain)).await;
+    let seen = receipt(&chain, &sent.expect("room for it")).await;
+    assert_eq!(seen["status"], "0x1");
+    stop(chain, running, indexer).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_transaction_is_taken_and_a_larger_one_is_not() {
+    let world = World::new();
+    let (chain, running) = world.start();
+    let indexer = follow(&chain);
+    let raw = |len: usize| {
+        world.sign(&world.faucet, 0, 1, |tx| {
+            (tx.gas_limit, tx.input) = (3_000_000, vec![0xff; len]);
+        })
+    };
+    let around = raw(100_000).len() / 2 - 1 - 100_000;
+    let most = (128 << 10) - around;
+    assert_eq!(raw(most).len(), 2 + 2 * (128 << 10));
+    let over = send(&chain, raw(most + 1)).await;
+    assert!(over.expect_err("too long").contains("length"));
+    let sent = send(&chain, raw(most)).await.expect("the largest");
+    assert_eq!(receipt(&chain, &sent).await["status"], "0x1");
+    // Asked for again and again, it is told once and refused after that.
+    let ask = |i: usize| json!({"jsonrpc": "2.0", "id": i, "method": "eth_getTransactionByHash", "params": [sent]});
+    let batch: Vec<Value> = (0..64).map(ask).collect();
+    let answers = post(&chain, Value::from(batch).to_string()).await;
+    let answers = answers.as_array().expect("a batch");
+    assert_eq!(answers.len(), 64);
+    assert!(answers[0]["result"].is_object());
+    assert_eq!(answers[63]["error"]["code"], -32005);
+    stop(chain, running, indexer).await;
 }

@@ -108,7 +108,7 @@ fn found(
 
 fn send(chain: &Chain, raw: &Value) -> Result<Value, RpcError> {
     let raw = data(raw)?;
-    let tx = Tx::decode(&raw).map_err(RpcError::refused)?;
+    let tx = chain.machine.decode(&raw).map_err(RpcError::refused)?;
     chain.node.submit(raw).map_err(RpcError::refused)?;
     Ok(show::digest(&tx.hash()))
 }

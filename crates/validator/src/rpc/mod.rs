@@ -9,6 +9,7 @@ mod openapi;
 mod page;
 mod plain;
 mod registry;
+mod server;
 mod show;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 use crate::{Index, LedgerMachine};
 
 pub use faucet::{ADDRESS_WAIT, Faucet, FaucetError, SUM, SUMS_MAX, faucet};
+pub use server::{CONNECTIONS_MAX, serve};
 
 /// Most bytes of a request: a transaction in hexadecimal, and room for a batch.
 const BODY_MAX: usize = 1 << 20;
@@ -31,6 +33,10 @@ const BODY_MAX: usize = 1 << 20;
 const REQUESTS_MAX: usize = 64;
 /// Most calls of a batch.
 const BATCH_MAX: usize = 64;
+/// Most JSON values of a request, counted by what separates them: each takes a hundred times its bytes in memory.
+const VALUES_MAX: usize = 8 << 10;
+/// Bytes of a batch's answers after which its further calls are refused: one answer can be a whole block.
+const ANSWERS_MAX: usize = 4 << 20;
 
 /// What the server answers from.
 #[derive(Debug, Clone)]
@@ -105,6 +111,10 @@ async fn rpc(
     State(chain): State<Arc<Chain>>,
     body: axum::body::Bytes,
 ) -> (StatusCode, Json<Value>) {
+    if body.iter().filter(|b| b"[{,".contains(b)).count() > VALUES_MAX {
+        let text = "the request has too many values; send fewer calls at once";
+        return (StatusCode::OK, Json(failed(&Value::Null, -32600, text)));
+    }
     let answer = match serde_json::from_slice::<Value>(&body) {
         Err(_) => failed(&Value::Null, -32700, "the request is no JSON"),
         Ok(Value::Array(calls)) if calls.is_empty() || calls.len() > BATCH_MAX => {
@@ -112,15 +122,32 @@ async fn rpc(
             failed(&Value::Null, -32600, &text)
         }
         Ok(Value::Array(calls)) => {
-            let mut answers = Vec::with_capacity(calls.len());
+            let (mut answers, mut bytes) = (Vec::with_capacity(calls.len()), 0);
             for call in &calls {
-                answers.push(answer(&chain, call).await);
+                if bytes > ANSWERS_MAX {
+                    let text = "the answers before this one are too large; ask for it alone";
+                    answers.push(failed(&call["id"], -32005, text));
+                    continue;
+                }
+                let answer = answer(&chain, call).await;
+                bytes += size(&answer);
+                answers.push(answer);
             }
             Value::Array(answers)
         }
         Ok(call) => answer(&chain, &call).await,
     };
     (StatusCode::OK, Json(answer))
+}
+
+/// About how many bytes a value takes.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(s) => s.len() + 32,
+        Value::Array(all) => all.iter().map(size).sum::<usize>() + 32,
+        Value::Object(all) => all.iter().map(|(k, v)| k.len() + size(v)).sum::<usize>() + 32,
+        _ => 32,
+    }
 }
 
 fn failed(id: &Value, code: i64, message: &str) -> Value {

@@ -112,13 +112,14 @@ pub(crate) fn transaction(tx: &Tx, at: Option<(&Indexed, usize)>) -> Value {
 /// A block; whole transactions or their hashes.
 pub(crate) fn block(at: &Indexed, gas_limit: u64, whole: bool) -> Value {
     let txs = at.body.txs.iter().enumerate();
-    let txs: Vec<Value> = txs
-        .map(|(i, raw)| match Tx::decode(raw) {
-            Ok(tx) if whole => transaction(&tx, Some((at, i))),
-            Ok(tx) => digest(&tx.hash()),
-            Err(_) => Value::Null,
-        })
-        .collect();
+    let shown = |(i, raw): (usize, &Vec<u8>)| match Tx::decode(raw) {
+        Ok(tx) => transaction(&tx, Some((at, i))),
+        Err(_) => Value::Null,
+    };
+    let txs: Vec<Value> = match whole {
+        true => txs.map(shown).collect(),
+        false => txs.zip(&at.receipts).map(|(_, r)| digest(&r.tx)).collect(),
+    };
     let h = &at.header;
     let zero = Digest::default();
     json!({
