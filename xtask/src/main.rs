@@ -3,9 +3,11 @@
 //! ```text
 //! cargo xtask test    what CI checks: format, lints, laws, tests, doctests, LEAKAGE.md, a short fuzz run
 //! cargo xtask tidy    the laws of the workspace alone
+//! cargo xtask econ [--json]            agents against the real ledger: where cheating stops paying, and what harm costs
 //! cargo xtask fuzz N  N inputs for every decoder
 //! cargo xtask attacks [--json | --write]    every attack told to every level of evidence; `--write` makes ATTACKS.md
 //! cargo xtask bench engine [--json]    this engine and llama.cpp in turn, on one thread, in CPU time
+//! cargo xtask bench chain [--seconds N] [--json]    four validators: time to finality, transfers and settlements a second
 //! cargo xtask bench proof [--json]     what a succinct proof of MiniLM and SmolLM2 costs, at 128 positions
 //! cargo xtask bench checked [--json]   what checking every product costs, against an unchecked answer under `ee`
 //! cargo xtask bench decisions [--json] what proofs of decisions cost: four million parameters, and a thousand rows
@@ -15,6 +17,7 @@
 //! cargo xtask bench hss [--json]       `hss` against `open`, over slow links, and against running the model at home
 //! cargo xtask bench mpc [--json]       `hss` against SecretFlow SPU, per token and per embedding
 //! cargo xtask check big [--json]       1.1 B parameters over nodes that cannot hold them
+//! cargo xtask check chain [--json]     four validators: killed, halted, damaged, full disks, and nobody forks
 //! cargo xtask check decisions [--json]    boosted trees and perceptrons against their own libraries
 //! cargo xtask check hosts [--json]     nodes in two network namespaces (needs root)
 //! cargo xtask check hss [--json]       the same tokens as `open`, real nodes that lie or die
@@ -24,6 +27,7 @@
 //! ```
 
 mod attacks;
+mod bench_chain;
 mod bench_checked;
 mod bench_decisions;
 mod bench_ee;
@@ -34,10 +38,13 @@ mod bench_hss;
 mod bench_mpc;
 mod bench_proof;
 mod check_big;
+mod check_chain;
 mod check_decisions;
 mod check_hosts;
 mod check_hss;
+mod cluster;
 mod demo;
+mod econ;
 mod leakage;
 mod link;
 mod link_probe;
@@ -63,9 +70,11 @@ fn main() -> Result<()> {
         ["test"] => test(),
         ["tidy"] => cargo(&["test", "--quiet", "--package", "xtask"]),
         ["fuzz", runs] => fuzz(runs),
+        ["econ", options @ ..] => econ::run(options),
         ["attacks", options @ ..] => attacks::run(options),
         ["bench", "engine", options @ ..] => bench_engine::run(options),
         ["bench", "proof", options @ ..] => bench_proof::run(options.contains(&"--json")),
+        ["bench", "chain", options @ ..] => bench_chain::run(options),
         ["bench", "checked", options @ ..] => bench_checked::run(options.contains(&"--json")),
         ["bench", "decisions", options @ ..] => bench_decisions::run(options.contains(&"--json")),
         ["bench", "ezkl", options @ ..] => bench_ezkl::run(options),
@@ -74,6 +83,7 @@ fn main() -> Result<()> {
         ["bench", "hss", options @ ..] => bench_hss::run(options),
         ["bench", "mpc", options @ ..] => bench_mpc::run(options),
         ["check", "big", options @ ..] => check_big::run(options.contains(&"--json")),
+        ["check", "chain", options @ ..] => check_chain::run(options),
         ["check", "decisions", options @ ..] => check_decisions::run(options.contains(&"--json")),
         ["check", "hosts", options @ ..] => check_hosts::run(options.contains(&"--json")),
         ["check", "hss", options @ ..] => check_hss::run(options.contains(&"--json")),
@@ -81,7 +91,7 @@ fn main() -> Result<()> {
         ["mutants", options @ ..] => mutants::run(options),
         ["demo"] => demo::run(),
         _ => bail!(
-            "usage: cargo xtask test | tidy | fuzz N | demo | attacks | leakage | mutants | bench engine|checked|decisions|ee|ezkl|hops|hss|mpc|proof | check big|decisions|hosts|hss"
+            "usage: cargo xtask test | tidy | fuzz N | demo | econ | attacks | leakage | mutants | bench chain|checked|decisions|engine|ee|ezkl|hops|hss|mpc|proof | check big|chain|decisions|hosts|hss"
         ),
     }
 }

@@ -9,7 +9,7 @@ use super::tree::demand;
 use crate::root;
 
 /// Every crate with its layer; dependencies point to a lower one.
-const LAYERS: [(&str, u8); 28] = [
+const LAYERS: [(&str, u8); 29] = [
     ("nesa-codec", 0),
     ("nesa-field", 0),
     ("nesa-finality", 1),
@@ -37,6 +37,7 @@ const LAYERS: [(&str, u8); 28] = [
     ("nesa-validator", 5),
     ("nesa-cli", 5),
     ("nesa-bench", 5),
+    ("nesa-drill", 5),
     ("nesa-e2e", 6),
 ];
 /// All edges within one layer.
