@@ -134,7 +134,7 @@ pub fn spawn<M: Machine>(
     };
     match told.recv() {
         Ok(node) => Ok((node?, running)),
-        Err(_) => Err(StartError::System("its thread ended at once".into())),
+        Err(_) => Err(StartError::Engine),
     }
 }
 

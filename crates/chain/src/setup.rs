@@ -88,8 +88,15 @@ pub enum StartError {
     #[error("validator {0} has a key that is no ed25519 public key; correct the genesis")]
     Key(usize),
     /// The engine's archive cannot be read.
-    #[error("the engine's archive fails: {0}; delete the engine's folder to fetch blocks again")]
+    #[error(
+        "the engine's archive fails: {0}; free disk space or check permissions. If it is damaged: a node without a vote deletes its chain folder and syncs again, a validator must never vote with this key again"
+    )]
     Archive(String),
+    /// The engine broke while it started.
+    #[error(
+        "the engine ended at once, see above; its files may be damaged: a node without a vote deletes its chain folder and syncs again, a validator must never vote with this key again"
+    )]
+    Engine,
     /// The system gives no thread or the network no address.
     #[error("the node cannot run: {0}")]
     System(String),
