@@ -42,6 +42,13 @@ pub(crate) struct Seen {
     state: String,
 }
 
+impl Node {
+    /// What it writes to standard error; not in its folder, whose disk may be full.
+    fn log(&self) -> PathBuf {
+        self.home.with_extension("log")
+    }
+}
+
 fn free() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
@@ -126,7 +133,7 @@ impl Cluster {
 
     /// As [`Cluster::start`]; what the node says where it refuses to start.
     pub(crate) fn try_start(&mut self, i: usize, sync: bool) -> Result<Option<String>> {
-        let log = self.nodes[i].home.join("log.txt");
+        let log = self.nodes[i].log();
         let mut command = Command::new(binary("nesa-validator"));
         let node = &self.nodes[i];
         command
@@ -194,7 +201,7 @@ impl Cluster {
             if let Some(status) = child.try_wait()? {
                 node.child = None;
                 ensure!(!status.success(), "node {i} ended as if all were well");
-                return Ok(Some(fs::read_to_string(node.home.join("log.txt"))?));
+                return Ok(Some(fs::read_to_string(node.log())?));
             }
             sleep(Duration::from_millis(50));
         }

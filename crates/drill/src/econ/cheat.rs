@@ -4,7 +4,8 @@
 //! work costs, what a wrong answer is worth elsewhere, and whether the check of an honest auditor finds the fault.
 
 use anyhow::{Result, ensure};
-use nesa_ledger::Amount;
+use nesa_ledger::disputes::penalty;
+use nesa_ledger::{Amount, Params};
 use serde_json::{Value, json};
 
 use super::market::{FEE, Market, params};
@@ -147,6 +148,29 @@ fn flip(point: &Point, convictions: f64, seed: u64) -> Result<Value> {
         "cheating_over_honest_at_0.9": low,
         "cheating_over_honest_at_1.1": high,
         "flips_as_predicted": (at - 1.0).abs() <= TOLERANCE,
+    }))
+}
+
+/// A worker that saves all that it can by cheating, a third of the auditors with it, at the ledger's defaults: chance
+/// and slash are the ledger's own.
+pub(super) fn at_defaults(convictions: f64) -> Result<Value> {
+    let defaults = Params::default();
+    let point = Point {
+        p: f64::from(defaults.audit_ppm) / 1e6,
+        d: 0.99,
+        r: 1.0 / 3.0,
+        n: defaults.audit_auditors,
+        g: 0.8,
+        v: 0.0,
+    };
+    let slash = nes(penalty::due(&defaults, FEE)) / nes(FEE);
+    let jobs = (convictions / point.caught()).ceil() as u32;
+    let honest = run(&point, slash, false, WAVE, 1)?;
+    let cheating = run(&point, slash, true, jobs, 2)?;
+    Ok(json!({
+        "jobs": jobs, "gain": point.g, "slash_in_fees": slash, "slash_needed_in_fees": point.predicted(),
+        "caught": cheating.caught, "caught_predicted": point.caught(),
+        "cheating_over_honest": cheating.profit - honest.profit,
     }))
 }
 

@@ -26,6 +26,7 @@ pub(crate) fn run(quick: bool) -> Result<Value> {
     let own = others::self_audit(jobs)?;
     let lazy = others::lazy(jobs)?;
     let grief = others::grief()?;
+    let defaults = cheat::at_defaults(convictions)?;
     let points = cheat::all(convictions)?;
     let good = points
         .iter()
@@ -40,6 +41,9 @@ pub(crate) fn run(quick: bool) -> Result<Value> {
         && good == points.len()
         && loses(&wash)
         && loses(&own)
+        && defaults["cheating_over_honest"]
+            .as_f64()
+            .is_some_and(|p| p < 0.0)
         && lazy.iter().all(|p| p["flips_as_predicted"] == true)
         && grief.iter().all(|g| g["costs_more_than_it_harms"] == true);
     Ok(json!({
@@ -47,6 +51,7 @@ pub(crate) fn run(quick: bool) -> Result<Value> {
         "points": points.len(),
         "points_that_flip_as_predicted": good,
         "largest_deviation": worst,
+        "at_defaults": defaults,
         "wash_trading": wash,
         "self_audit": own,
         "lazy_auditors": lazy,
