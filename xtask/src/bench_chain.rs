@@ -46,19 +46,7 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     let transfers = measure(&c, &nodes, "transfers", seconds, TRANSFERS)?;
     let many = measure(&c, &nodes, "settle-many", seconds, CLAIMS)?;
     let single = measure(&c, &nodes, "settle", seconds, CLAIMS)?;
-    let top = c.height(0)?;
-    let from = top.saturating_sub(50).max(1);
-    for h in from..=top {
-        let all: Vec<_> = nodes
-            .iter()
-            .map(|&i| c.block(i, h))
-            .collect::<Result<_>>()?;
-        let known: Vec<_> = all.into_iter().flatten().collect();
-        ensure!(
-            known.windows(2).all(|w| w[0] == w[1]),
-            "nodes differ at height {h}"
-        );
-    }
+    same_blocks(&c, &nodes)?;
     let number = |v: &Value, name: &str| v[name].as_f64().unwrap_or_default();
     let sustained = |v: &Value, rate: u64| {
         // What was offered in the last moments becomes final after the window.
@@ -131,4 +119,22 @@ fn measure(c: &Cluster, nodes: &[usize], kind: &str, seconds: u64, rate: u64) ->
         }
     }
     Ok(told)
+}
+
+/// All nodes have the same last blocks.
+fn same_blocks(c: &Cluster, nodes: &[usize]) -> Result<()> {
+    let top = c.height(0)?;
+    let from = top.saturating_sub(50).max(1);
+    for h in from..=top {
+        let all: Vec<_> = nodes
+            .iter()
+            .map(|&i| c.block(i, h))
+            .collect::<Result<_>>()?;
+        let known: Vec<_> = all.into_iter().flatten().collect();
+        ensure!(
+            known.windows(2).all(|w| w[0] == w[1]),
+            "nodes differ at height {h}"
+        );
+    }
+    Ok(())
 }

@@ -29,17 +29,7 @@ const PUBLISHER: u32 = 2;
 pub(crate) fn run() -> Result<Value> {
     let params = Params::default();
     let mut w = World::new(params.clone(), 3)?;
-    let model = registerCall {
-        model: [5; 32].into(),
-        previous: [0; 32].into(),
-        manifest: [6; 32].into(),
-        shards: vec![[1; 32].into()],
-        price: U256::from(1),
-        royalty: 0,
-        modes: 1,
-        allowed: vec![],
-    };
-    w.call(PUBLISHER, models::ADDRESS, Amount::ZERO, &model)?;
+    publish(&mut w)?;
     let before = w.balance(PROVIDER)?;
     let (key, salt) = (keys::ed25519("session", 0), keys::salt(0));
     let id = sessions::next_session_id(&w.tip.state, w.ledger.domain(), &w.address(CLIENT))?;
@@ -122,4 +112,20 @@ fn served(w: &World, id: &Digest, key: &SigningKey) -> Result<(SignedVoucher, u6
         vouchers += 1;
     }
     Ok((last.context("no voucher")?, vouchers))
+}
+
+/// The model that the session is about.
+fn publish(w: &mut World) -> Result<()> {
+    let model = registerCall {
+        model: [5; 32].into(),
+        previous: [0; 32].into(),
+        manifest: [6; 32].into(),
+        shards: vec![[1; 32].into()],
+        price: U256::from(1),
+        royalty: 0,
+        modes: 1,
+        allowed: vec![],
+    };
+    w.call(PUBLISHER, models::ADDRESS, Amount::ZERO, &model)?;
+    Ok(())
 }

@@ -25,7 +25,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects to `http://HOST:PORT`.
+    /// Connects to the endpoint that a node prints.
     pub(crate) fn connect(url: &str) -> Result<Self> {
         let host = url.trim_start_matches("http://").trim_end_matches('/');
         let stream = TcpStream::connect(host).with_context(|| format!("{url} does not answer"))?;
