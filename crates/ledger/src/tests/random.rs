@@ -15,9 +15,7 @@ use crate::supply::{self, KINDS, Kind, Pot};
 use crate::testing::{PEOPLE, RICH, World, address, hundred_thousand, sign, validator};
 use crate::tx::{Pricing, Tx, Unsigned};
 use crate::vm::NoContracts;
-use crate::{
-    Address, Amount, Block, Committed, Executed, Header, Ledger, Params, Place, Receipt,
-};
+use crate::{Address, Amount, Block, Committed, Executed, Header, Ledger, Params, Place, Receipt};
 
 #[derive(Debug, Clone)]
 enum Step {

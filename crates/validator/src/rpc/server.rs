@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use hyper::server::conn::http1;
@@ -17,6 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+
+use super::BODY_MAX;
 
 /// Connections at a time; more wait in the system's queue, and the system refuses what that does not hold.
 pub const CONNECTIONS_MAX: usize = 128;
@@ -85,7 +88,14 @@ fn http() -> http1::Builder {
     builder
 }
 
+/// Refuses what is too long before it comes, and gives up what comes too slowly.
 async fn in_time(request: Request, next: Next) -> Response {
+    let promised = request.headers().get(CONTENT_LENGTH);
+    let promised = promised.and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if promised.is_some_and(|n| n > BODY_MAX as u64) {
+        let text = "the request is too long; send fewer calls at once";
+        return (StatusCode::PAYLOAD_TOO_LARGE, text).into_response();
+    }
     let answer = timeout(REQUEST_WAIT, next.run(request)).await;
     answer.unwrap_or_else(|_| {
         let text = "the request took too long; send it faster, or ask for less";
