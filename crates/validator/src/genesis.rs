@@ -71,9 +71,15 @@ pub fn key(text: &str) -> Option<[u8; 32]> {
 }
 
 impl GenesisFile {
+    /// A chain of one validator for one machine: everything belongs to `owner`, the bond included.
+    #[must_use]
+    pub fn local(time_ms: u64, validator: [u8; 32], owner: Address) -> Self {
+        Self::local_of(time_ms, &[(validator, owner)])
+    }
+
     /// A local chain: each owner holds ten million NES, of which half a million is bonded to each of its validators.
     #[must_use]
-    pub fn local(time_ms: u64, validators: &[([u8; 32], Address)]) -> Self {
+    pub fn local_of(time_ms: u64, validators: &[([u8; 32], Address)]) -> Self {
         let mut of_owner = std::collections::BTreeMap::<Address, u32>::new();
         for (_, owner) in validators {
             *of_owner.entry(*owner).or_default() += 1;
@@ -155,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_local_genesis_is_one_that_the_ledger_takes() {
-        let file = GenesisFile::local(1, &[([7; 32], Address::repeat_byte(1))]);
+        let file = GenesisFile::local(1, [7; 32], Address::repeat_byte(1));
         let text = serde_json::to_string(&file).expect("JSON");
         let again: GenesisFile = serde_json::from_str(&text).expect("the same");
         assert_eq!(again, file);
@@ -174,7 +180,7 @@ mod tests {
     #[test]
     fn validators_of_one_owner_keep_their_seats() {
         let (a, b) = (Address::repeat_byte(1), Address::repeat_byte(2));
-        let file = GenesisFile::local(1, &[([1; 32], a), ([2; 32], b), ([3; 32], a)]);
+        let file = GenesisFile::local_of(1, &[([1; 32], a), ([2; 32], b), ([3; 32], a)]);
         let genesis = file.genesis().expect("a genesis");
         assert_eq!(genesis.params.seats_per_owner, 2);
         assert_eq!(genesis.validators.len(), 3);

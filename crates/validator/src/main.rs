@@ -60,7 +60,7 @@ fn init(i: &Init) -> Result<()> {
         validators.push((key, i.owner));
     }
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-    let file = GenesisFile::local(u64::try_from(now.as_millis())?, &validators);
+    let file = GenesisFile::local_of(u64::try_from(now.as_millis())?, &validators);
     disk::write(&path, &serde_json::to_vec_pretty(&file)?, Access::Shared)?;
     let machine = LedgerMachine::new(&file.genesis()?)?;
     let first = nesa_chain::Block::genesis(&nesa_chain::Machine::genesis(&machine));

@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_block_is_known_by_header_and_body_and_the_oldest_is_forgotten() {
-        let file = GenesisFile::local(1, &[([7; 32], [1; 20].into())]);
+        let file = GenesisFile::local(1, [7; 32], [1; 20].into());
         let ledger = Ledger::new(&file.genesis().expect("a genesis"), NoContracts);
         let ledger = ledger.expect("a ledger");
         let memory = Memory::default();

@@ -32,7 +32,7 @@ impl World {
         let validator = NodeKey::from_seed(&[9; 32]).expect("a key").public();
         Self {
             folder: tempfile::tempdir().expect("a folder"),
-            genesis: GenesisFile::local(1, &[(validator, faucet.address())]),
+            genesis: GenesisFile::local(1, validator, faucet.address()),
             faucet,
         }
     }
