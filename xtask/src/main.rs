@@ -18,6 +18,7 @@
 //! cargo xtask bench mpc [--json]       `hss` against SecretFlow SPU, per token and per embedding
 //! cargo xtask check big [--json]       1.1 B parameters over nodes that cannot hold them
 //! cargo xtask check chain [--json]     four validators: killed, halted, damaged, full disks, and nobody forks
+//! cargo xtask check contracts    the example contracts on a real chain, by viem and cast (needs node and npm)
 //! cargo xtask check decisions [--json]    boosted trees and perceptrons against their own libraries
 //! cargo xtask check hosts [--json]     nodes in two network namespaces (needs root)
 //! cargo xtask check hss [--json]       the same tokens as `open`, real nodes that lie or die
@@ -39,6 +40,7 @@ mod bench_mpc;
 mod bench_proof;
 mod check_big;
 mod check_chain;
+mod check_contracts;
 mod check_decisions;
 mod check_hosts;
 mod check_hss;
@@ -84,6 +86,7 @@ fn main() -> Result<()> {
         ["bench", "mpc", options @ ..] => bench_mpc::run(options),
         ["check", "big", options @ ..] => check_big::run(options.contains(&"--json")),
         ["check", "chain", options @ ..] => check_chain::run(options),
+        ["check", "contracts"] => check_contracts::run(),
         ["check", "decisions", options @ ..] => check_decisions::run(options.contains(&"--json")),
         ["check", "hosts", options @ ..] => check_hosts::run(options.contains(&"--json")),
         ["check", "hss", options @ ..] => check_hss::run(options.contains(&"--json")),
@@ -91,7 +94,7 @@ fn main() -> Result<()> {
         ["mutants", options @ ..] => mutants::run(options),
         ["demo"] => demo::run(),
         _ => bail!(
-            "usage: cargo xtask test | tidy | fuzz N | demo | econ | attacks | leakage | mutants | bench chain|checked|decisions|engine|ee|ezkl|hops|hss|mpc|proof | check big|chain|decisions|hosts|hss"
+            "usage: cargo xtask test | tidy | fuzz N | demo | econ | attacks | leakage | mutants | bench chain|checked|decisions|engine|ee|ezkl|hops|hss|mpc|proof | check big|chain|contracts|decisions|hosts|hss"
         ),
     }
 }

@@ -6,6 +6,7 @@ use alloy_sol_types::SolCall;
 use nesa_ledger::dispatch::Action;
 use nesa_ledger::tx::{AccessList, Pricing, Unsigned};
 use nesa_ledger::{Address, Amount};
+use nesa_wallet::Key;
 use serde_json::Value;
 
 use crate::ledger::{Act, Done, Endpoint};
@@ -38,14 +39,29 @@ impl Signer {
         value: Amount,
         call: &impl SolCall,
     ) -> Result<Done, Failure> {
-        let key = keys::open(context, &self.key, self.passphrase_file.as_deref())?;
+        self.send(&self.open(context)?, to, value, call)?.taken()
+    }
+
+    /// The key itself, for whoever signs more than once.
+    pub(crate) fn open(&self, context: &Context) -> Result<Key, Failure> {
+        keys::open(context, &self.key, self.passphrase_file.as_deref())
+    }
+
+    /// Calls a module in the name of an open key; the ledger may have refused.
+    pub(crate) fn send(
+        &self,
+        key: &Key,
+        to: Address,
+        value: Amount,
+        call: &impl SolCall,
+    ) -> Result<Done, Failure> {
         let act = Act {
             to,
             value,
             gas: gas(to, call.abi_encode())?,
             input: call.abi_encode(),
         };
-        self.endpoint.submit(&key, act)?.taken()
+        self.endpoint.submit(key, act)
     }
 }
 

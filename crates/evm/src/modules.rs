@@ -12,6 +12,11 @@ use crate::db::Db;
 use crate::journal::{ModuleCall, Steps};
 use crate::{FORK, words};
 
+/// Gas of any call to a module, and of every byte of its arguments, before they are read: decoding
+/// is work too, and a contract pays for its memory only once.
+const CALL_GAS: u64 = 1_000;
+const BYTE_GAS: u64 = 8;
+
 /// What revm runs in.
 pub(crate) type Ctx<'a> = revm::Context<BlockEnv, TxEnv, CfgEnv, Db<'a>, Steps<'a>, ()>;
 
@@ -65,6 +70,10 @@ impl<'a> PrecompileProvider<Ctx<'a>> for Modules {
 /// A call to a module: its fixed gas, and whatever it says. The error is fatal.
 fn call(context: &mut Ctx<'_>, inputs: &CallInputs) -> Result<InterpreterResult, Refusal> {
     let mut gas = Gas::new(inputs.gas_limit);
+    let length = u64::try_from(inputs.input.len()).unwrap_or(u64::MAX);
+    if !gas.record_regular_cost(length.saturating_mul(BYTE_GAS).saturating_add(CALL_GAS)) {
+        return Ok(exhausted(gas));
+    }
     let module: Address = inputs.bytecode_address.into();
     let data = inputs.input.bytes(context);
     let action = match action(inputs, &module, &data) {
@@ -72,12 +81,7 @@ fn call(context: &mut Ctx<'_>, inputs: &CallInputs) -> Result<InterpreterResult,
         Err(refusal) => return Ok(refused(&refusal, gas)),
     };
     if !gas.record_regular_cost(action.gas()) {
-        gas.spend_all();
-        return Ok(InterpreterResult::new(
-            InstructionResult::PrecompileOOG,
-            Bytes::new(),
-            gas,
-        ));
+        return Ok(exhausted(gas));
     }
     let call = ModuleCall {
         caller: inputs.caller,
@@ -103,6 +107,11 @@ fn action(inputs: &CallInputs, module: &Address, data: &[u8]) -> Result<Action, 
         return Err(Refusal::Reverted(why.into()));
     }
     Ok(action)
+}
+
+fn exhausted(mut gas: Gas) -> InterpreterResult {
+    gas.spend_all();
+    InterpreterResult::new(InstructionResult::PrecompileOOG, Bytes::new(), gas)
 }
 
 fn refused(refusal: &Refusal, gas: Gas) -> InterpreterResult {

@@ -306,8 +306,16 @@ async fn hostile_requests_get_errors_that_say_what_is_wrong() {
             -32000,
         ),
         (
-            json!({"id": 1, "method": "eth_call", "params": [{}]}).to_string(),
-            -32000,
+            json!({"id": 1, "method": "eth_call", "params": [{"to": staking::ADDRESS.to_string(), "data": "0x12345678"}]}).to_string(),
+            3,
+        ),
+        (
+            json!({"id": 1, "method": "eth_call", "params": [{"to": "0x12"}]}).to_string(),
+            -32602,
+        ),
+        (
+            json!({"id": 1, "method": "eth_getLogs", "params": [{"topics": [[], [], [], [], []]}]}).to_string(),
+            -32602,
         ),
     ] {
         let answer = post(&chain, body.clone()).await;

@@ -18,6 +18,7 @@ mod node;
 mod private;
 mod prove;
 mod refereed;
+mod requests;
 mod stake;
 mod up;
 mod verify;
@@ -73,6 +74,9 @@ pub(crate) enum Command {
     /// Propose changes of the ledger's rules, and vote on them
     #[command(subcommand)]
     Gov(gov::Gov),
+    /// Let contracts ask your models, and answer them
+    #[command(subcommand)]
+    Requests(requests::Requests),
     /// Check this machine and say what to fix
     Doctor(doctor::Doctor),
     /// Print the completions of a shell
@@ -101,6 +105,7 @@ impl Command {
             Self::Rewards(r) => stake::rewards(&r, context),
             Self::Node(n) => n.run(context),
             Self::Gov(g) => g.run(context),
+            Self::Requests(r) => r.run(context),
             Self::Doctor(d) => doctor::run(&d, context),
             Self::Completions(c) => completions::run(&c, &context.out),
         }

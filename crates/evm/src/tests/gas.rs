@@ -93,3 +93,27 @@ fn the_block_is_what_the_ledger_says() {
     assert_eq!(word(5).0[12..], h.proposer[12..]);
     assert_eq!(word(6), h.parent);
 }
+
+/// Arguments that no function takes still have to be read.
+#[test]
+fn a_module_is_paid_for_reading_what_it_refuses() {
+    use super::puppet::{Do, code, step};
+    let mut w = World::new(Params::default());
+    let a = w.deploy(1, &code(), Amount::ZERO);
+    let mut cost = |len: usize| {
+        let module = nesa_ledger::staking::ADDRESS;
+        let script = step(Do::Call, Amount::ZERO, module, &vec![0; len]);
+        let body = w.body(1);
+        let to = Some(a);
+        let list = Unsigned {
+            to,
+            input: script,
+            ..body
+        };
+        let envelope = list.intrinsic_gas();
+        w.send(1, list).gas_used - envelope
+    };
+    let (short, long) = (cost(32), cost(20_032));
+    assert!(long - short > 20_000 * 8, "{short} {long}");
+    assert!(short > 1_000 + 32 * 8);
+}

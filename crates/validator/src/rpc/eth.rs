@@ -1,4 +1,4 @@
-//! Ethereum's JSON-RPC, as far as wallets need it to send NES and read what became of it.
+//! Ethereum's JSON-RPC, as far as wallets and libraries need it.
 
 use nesa_codec::Digest;
 use nesa_ledger::tx::Tx;
@@ -6,7 +6,7 @@ use nesa_ledger::{Address, Params, query};
 use serde_json::{Value, json};
 
 use super::show::{self, quantity};
-use super::{Chain, RpcError};
+use super::{Chain, RpcError, contracts, logs};
 use crate::index::Indexed;
 
 type Answer = Result<Option<Value>, RpcError>;
@@ -27,13 +27,15 @@ pub(crate) async fn call(chain: &Chain, method: &str, params: &[Value]) -> Answe
         "eth_blockNumber" => quantity(envelope.height),
         "eth_gasPrice" => quantity(price()? + TIP),
         "eth_maxPriorityFeePerGas" => quantity(TIP),
-        "eth_feeHistory" => fee_history(chain, at(0), &envelope, price()?)?,
+        "eth_feeHistory" => fee_history(chain, at(0), &envelope, price()?, rules()?.gas_limit)?,
         "eth_getBalance" => quantity(account(at(0))?.balance.0),
         "eth_getTransactionCount" => quantity(account(at(0))?.nonce),
-        "eth_getCode" => json!("0x"),
-        "eth_getStorageAt" => show::digest(&Digest::default()),
-        "eth_estimateGas" => quantity(estimate(at(0), &rules()?)?),
-        "eth_call" => return Err(RpcError::refused("contracts do not run on this chain yet")),
+        "net_listening" => json!(true),
+        "eth_getCode" => contracts::code(chain, at(0), at(1))?,
+        "eth_getStorageAt" => contracts::storage(chain, at(0), at(1), at(2))?,
+        "eth_estimateGas" => quantity(contracts::estimate(chain, at(0)).await?),
+        "eth_call" => contracts::call(chain, at(0), at(1)).await?,
+        "eth_getLogs" => logs::logs(chain, at(0)).await?,
         "eth_sendRawTransaction" => send(chain, at(0))?,
         "eth_getTransactionByHash" => found(chain, at(0), |at, i| {
             let tx = Tx::decode(at.body.txs.get(i)?).ok()?;
@@ -113,39 +115,12 @@ fn send(chain: &Chain, raw: &Value) -> Result<Value, RpcError> {
     Ok(show::digest(&tx.hash()))
 }
 
-/// The envelope's own gas, and that of a native action.
-fn estimate(call: &Value, params: &Params) -> Result<u64, RpcError> {
-    let input = match (&call["input"], &call["data"]) {
-        (Value::Null, Value::Null) => Vec::new(),
-        (Value::Null, d) | (d, _) => data(d)?,
-    };
-    let to = match &call["to"] {
-        Value::Null => None,
-        v => Some(address(v)?),
-    };
-    let unsigned = nesa_ledger::tx::Unsigned {
-        chain_id: 0,
-        nonce: 0,
-        pricing: nesa_ledger::tx::Pricing::Legacy { gas_price: 0 },
-        gas_limit: params.gas_limit,
-        to,
-        value: nesa_ledger::Amount::ZERO,
-        input,
-        access_list: nesa_ledger::tx::AccessList::default(),
-    };
-    let action = match to.and_then(|to| nesa_ledger::dispatch::Action::decode(&to, &unsigned.input))
-    {
-        Some(action) => action.map_err(RpcError::refused)?.gas(),
-        None => 0,
-    };
-    Ok(unsigned.intrinsic_gas() + action)
-}
-
 fn fee_history(
     chain: &Chain,
     count: &Value,
     last: &nesa_finality::Envelope,
     next: u128,
+    limit: u64,
 ) -> Result<Value, RpcError> {
     let count = match count {
         Value::Number(n) => n.as_u64().unwrap_or(1),
@@ -155,9 +130,10 @@ fn fee_history(
     let first = last.height + 1 - count;
     let (mut fees, mut ratios) = (Vec::new(), Vec::new());
     for height in first..=last.height {
-        let fee = block(chain, height)?.map_or(0, |b| b.header.base_fee);
+        let found = block(chain, height)?.map(|b| (b.header.base_fee, b.header.gas_used));
+        let (fee, gas) = found.unwrap_or_default();
         fees.push(quantity(fee));
-        ratios.push(json!(0.5));
+        ratios.push(json!(gas as f64 / limit as f64));
     }
     fees.push(quantity(next));
     let rewards: Vec<Value> = ratios.iter().map(|_| json!([quantity(TIP)])).collect();
@@ -174,7 +150,7 @@ fn text(v: &Value) -> Result<&str, RpcError> {
         .ok_or_else(|| RpcError::params("a parameter is missing"))
 }
 
-fn data(v: &Value) -> Result<Vec<u8>, RpcError> {
+pub(crate) fn data(v: &Value) -> Result<Vec<u8>, RpcError> {
     alloy_primitives::hex::decode(text(v)?).map_err(|e| RpcError::params(format!("no data: {e}")))
 }
 
@@ -194,7 +170,7 @@ pub(crate) fn hash(v: &Value) -> Result<Digest, RpcError> {
 }
 
 /// A height in hexadecimal or by name; every block here is final, so `latest` is `safe` and `finalized` too.
-fn number(v: &Value, last: u64) -> Result<u64, RpcError> {
+pub(crate) fn number(v: &Value, last: u64) -> Result<u64, RpcError> {
     match text(v)? {
         "latest" | "pending" | "safe" | "finalized" => Ok(last),
         "earliest" => Ok(0),

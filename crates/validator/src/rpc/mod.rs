@@ -1,10 +1,12 @@
 //! HTTP: Ethereum's JSON-RPC at `/`, plain JSON with proofs under `/v1`.
 
+mod contracts;
 mod disputes;
 mod eth;
 mod faucet;
 mod gov;
 mod history;
+mod logs;
 mod openapi;
 mod page;
 mod plain;
@@ -81,6 +83,7 @@ pub fn routes(chain: Chain) -> Router {
 pub(crate) struct RpcError {
     code: i64,
     message: String,
+    data: Value,
 }
 
 impl RpcError {
@@ -88,6 +91,7 @@ impl RpcError {
         Self {
             code: -32602,
             message: message.into(),
+            data: Value::Null,
         }
     }
 
@@ -95,6 +99,7 @@ impl RpcError {
         Self {
             code: -32603,
             message: message.to_string(),
+            data: Value::Null,
         }
     }
 
@@ -103,6 +108,16 @@ impl RpcError {
         Self {
             code: -32000,
             message: message.to_string(),
+            data: Value::Null,
+        }
+    }
+
+    /// A call that reverts, with what it said: wallets decode it.
+    pub(crate) fn reverted(why: &str, output: &[u8]) -> Self {
+        Self {
+            code: 3,
+            message: format!("execution reverted: {why}"),
+            data: contracts::revert_data(output),
         }
     }
 }
@@ -176,6 +191,12 @@ async fn answer(chain: &Chain, call: &Value) -> Value {
             );
             failed(&id, -32601, &text)
         }
-        Err(e) => failed(&id, e.code, &e.message),
+        Err(e) => {
+            let mut answer = failed(&id, e.code, &e.message);
+            if !e.data.is_null() {
+                answer["error"]["data"] = e.data;
+            }
+            answer
+        }
     }
 }

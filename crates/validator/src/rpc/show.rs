@@ -44,6 +44,20 @@ fn log(at: &Indexed, tx: &Receipt, index: usize, first: usize, k: usize, log: &L
     })
 }
 
+/// The logs of a block that are `wanted`, those of the block itself last: they have no transaction.
+pub(crate) fn logs(at: &Indexed, wanted: &dyn Fn(&Log) -> bool) -> Vec<Value> {
+    let (mut out, mut first) = (Vec::new(), 0);
+    for (index, receipt) in at.receipts.iter().enumerate() {
+        for (k, l) in receipt.logs.iter().enumerate() {
+            if wanted(l) {
+                out.push(log(at, receipt, index, first, k, l));
+            }
+        }
+        first += receipt.logs.len();
+    }
+    out
+}
+
 /// The receipt of transaction `index` of a block.
 pub(crate) fn receipt(at: &Indexed, index: usize) -> Option<Value> {
     let (receipt, raw) = (at.receipts.get(index)?, at.body.txs.get(index)?);
