@@ -103,10 +103,11 @@ async function main() {
   const fee = await client.readContract({ ...credit, functionName: "fee" });
   assert.ok(fee >= parseEther("0.5"));
   const apply = async (who, income, debt) => {
+    const held = await client.getBalance({ address: who.address });
     const receipt = await send(who, credit, "applyFor", [income, debt, parseEther("7")], fee);
+    const before = held - fee - receipt.gasUsed * receipt.effectiveGasPrice;
     const mine = receipt.logs.filter((l) => l.address.toLowerCase() === credit.address.toLowerCase());
     const { args } = decodeEventLog({ abi: credit.abi, ...mine[0] });
-    const before = await client.getBalance({ address: who.address });
     const after = await until("a decision", async () => {
       const a = await client.readContract({ ...credit, functionName: "applications", args: [args.id] });
       return a[2] > 1 && a;
