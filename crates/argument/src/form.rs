@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use crate::field::{E, F};
 use crate::layout::{Equalities, Layout, Piece, Tensor, TensorId, eq_at, eq_points, eq_table};
 use crate::lazy::Factor;
+use crate::matrices::Matrix;
 use crate::transcript::Transcript;
 
 /// A shared vector of weights.
@@ -69,6 +70,9 @@ pub struct Term {
 pub struct Form {
     /// Weights on committed cells.
     pub terms: Vec<Term>,
+    /// Products with matrices behind a commitment of their own; empty where the verifier holds them. For the
+    /// prover they are among `terms` as well.
+    pub matrices: Vec<Matrix>,
     /// The rest.
     pub constant: E,
 }
@@ -114,6 +118,11 @@ impl Form {
             t.scale *= scale;
             t
         }));
+        self.matrices
+            .extend(other.matrices.into_iter().map(|mut m| {
+                m.scale *= scale;
+                m
+            }));
     }
 }
 
@@ -312,6 +321,18 @@ pub(crate) fn inner_product(
     value: E,
     t: &mut Transcript,
 ) -> Option<Vec<E>> {
+    inner_product_and(layout, form, messages, (value, E::ZERO), t)
+}
+
+/// As [`inner_product`], where the form's weights at the point are those of its terms plus `rest`: what its matrices
+/// come to, which is left to show.
+pub(crate) fn inner_product_and(
+    layout: &Layout,
+    form: &Form,
+    messages: &[[E; 2]],
+    (value, rest): (E, E),
+    t: &mut Transcript,
+) -> Option<Vec<E>> {
     if messages.len() != layout.num_vars() as usize {
         return None;
     }
@@ -325,7 +346,7 @@ pub(crate) fn inner_product(
         claim = zero + r * (slope + r * lead);
         point.push(r);
     }
-    if evaluate(layout, form, &point) * value != claim {
+    if (evaluate(layout, form, &point) + rest) * value != claim {
         return None;
     }
     t.absorb_ext(&[value]);
@@ -358,12 +379,7 @@ fn evaluate_other(piece: &Piece, term: &Term, eq_rows: &[E], eq: &[E]) -> E {
         Weights::Headed { heads, matrix } => {
             let m = matrix.len() / width;
             let rows: Vec<E> = matrix.chunks_exact(width).map(|r| dot(r, eq)).collect();
-            (0..eq_rows.len())
-                .map(|k| {
-                    let j = piece.first + k;
-                    heads[j / m] * rows[j % m] * eq_rows[k]
-                })
-                .sum()
+            headed(heads, &rows, m, piece.first, eq_rows)
         }
         Weights::Cells(cells) => {
             let inside = |row: u32| (row as usize).wrapping_sub(piece.first) < eq_rows.len();
@@ -376,6 +392,21 @@ fn evaluate_other(piece: &Piece, term: &Term, eq_rows: &[E], eq: &[E]) -> E {
                 .sum()
         }
     }
+}
+
+/// `Σ heads[j / m] · rows[j mod m] · eq[j − first]` over `j` from `first` on, one head after the other.
+fn headed(heads: &[E], rows: &[E], m: usize, first: usize, eq: &[E]) -> E {
+    let (mut sum, mut k) = (E::ZERO, 0);
+    while k < eq.len() {
+        let j = first + k;
+        let part = (m - j % m).min(eq.len() - k);
+        let head = heads[j / m];
+        if head != E::ZERO {
+            sum += head * dot(&rows[j % m..], &eq[k..k + part]);
+        }
+        k += part;
+    }
+    sum
 }
 
 /// `Σ a·b` over the shorter of two vectors.

@@ -28,7 +28,7 @@ const MAGIC: &[u8; 8] = b"nesaprf1";
 const HEAD_ROWS: usize = 32;
 
 /// Most ranges.
-const RANGES_MAX: usize = 512;
+pub(crate) const RANGES_MAX: usize = 512;
 
 /// The public statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -286,18 +286,40 @@ fn read_tokens(r: &mut Reader<'_>) -> Result<Vec<u32>, DecodeError> {
         .collect())
 }
 
+impl Encode for Inference {
+    fn encode(&self, w: &mut Writer) {
+        w.digest(&self.model);
+        w.digest(&self.spec);
+        tokens(w, &self.prompt);
+        tokens(w, &self.answer);
+        w.u32(self.sampling.temperature_milli);
+        w.u32(self.sampling.top_p_milli);
+        w.u32(self.sampling.top_k);
+        w.u64(self.sampling.seed);
+    }
+}
+
+impl Decode for Inference {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            model: r.digest()?,
+            spec: r.digest()?,
+            prompt: read_tokens(r)?,
+            answer: read_tokens(r)?,
+            sampling: Sampling {
+                temperature_milli: r.u32()?,
+                top_p_milli: r.u32()?,
+                top_k: r.u32()?,
+                seed: r.u64()?,
+            },
+        })
+    }
+}
+
 impl Encode for InferenceProof {
     fn encode(&self, w: &mut Writer) {
-        let i = &self.inference;
         w.raw(MAGIC);
-        w.digest(&i.model);
-        w.digest(&i.spec);
-        tokens(w, &i.prompt);
-        tokens(w, &i.answer);
-        w.u32(i.sampling.temperature_milli);
-        w.u32(i.sampling.top_p_milli);
-        w.u32(i.sampling.top_k);
-        w.u64(i.sampling.seed);
+        self.inference.encode(w);
         w.len(self.ranges.len());
         for range in &self.ranges {
             w.u32(range.end);
@@ -312,18 +334,7 @@ impl Decode for InferenceProof {
         if r.raw(MAGIC.len())? != MAGIC {
             return Err(DecodeError::Invalid("not a proof of this version"));
         }
-        let inference = Inference {
-            model: r.digest()?,
-            spec: r.digest()?,
-            prompt: read_tokens(r)?,
-            answer: read_tokens(r)?,
-            sampling: Sampling {
-                temperature_milli: r.u32()?,
-                top_p_milli: r.u32()?,
-                top_k: r.u32()?,
-                seed: r.u64()?,
-            },
-        };
+        let inference = Inference::decode(r)?;
         let n = r.len(RANGES_MAX)?;
         let mut ranges = Vec::new();
         for _ in 0..n {

@@ -1,5 +1,6 @@
 //! Prove and verify integer statements with sumchecks over one committed polynomial.
 
+pub mod committed;
 pub mod decision;
 pub mod field;
 pub mod fold;
@@ -9,6 +10,7 @@ pub mod inner;
 pub mod layout;
 pub mod lazy;
 pub mod lookup;
+pub mod matrices;
 mod packing;
 pub mod pcs;
 pub mod security;

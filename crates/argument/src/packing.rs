@@ -79,6 +79,71 @@ pub(crate) fn read(
     Ok(((0..n).flat_map(row).collect(), dim))
 }
 
+/// Writes numbers of up to 63 bits, all in as many as the largest needs.
+pub(crate) fn write_wide(w: &mut Writer, values: &[i64]) {
+    let zigzag = |v: i64| ((v << 1) ^ (v >> 63)).cast_unsigned();
+    w.len(values.len());
+    if values.is_empty() {
+        return;
+    }
+    let most = values.iter().map(|&v| zigzag(v)).max().unwrap_or(0);
+    let bits = u64::BITS - most.leading_zeros();
+    w.u8(bits as u8);
+    let (mut held, mut count) = (0u128, 0);
+    for &v in values {
+        held |= u128::from(zigzag(v)) << count;
+        count += bits;
+        while count >= 8 {
+            w.u8(held as u8);
+            held >>= 8;
+            count -= 8;
+        }
+    }
+    if count > 0 {
+        w.u8(held as u8);
+    }
+}
+
+/// Reads at most `n_max` numbers of magnitudes up to `max`.
+///
+/// # Errors
+/// [`DecodeError`] for bytes that [`write_wide`] does not write.
+pub(crate) fn read_wide(
+    r: &mut Reader<'_>,
+    n_max: usize,
+    max: i64,
+) -> Result<Vec<i64>, DecodeError> {
+    let n = r.len(n_max)?;
+    if n == 0 {
+        return Ok(Vec::new());
+    }
+    let bits = u32::from(r.u8()?);
+    if bits > 63 || (bits == 0 && n > 1 << 16) {
+        return Err(DecodeError::Invalid("packed numbers"));
+    }
+    let mut bytes = r.raw((n * bits as usize).div_ceil(8))?.iter();
+    let (mut held, mut count) = (0u128, 0);
+    let (mut all, mut most) = (Vec::with_capacity(n), 0);
+    for _ in 0..n {
+        while count < bits {
+            held |= u128::from(*bytes.next().unwrap_or(&0)) << count;
+            count += 8;
+        }
+        let v = (held & ((1 << bits) - 1)) as u64;
+        most = most.max(v);
+        all.push((v >> 1).cast_signed() ^ -((v & 1).cast_signed()));
+        held >>= bits;
+        count -= bits;
+    }
+    let small = all
+        .iter()
+        .all(|v: &i64| v.unsigned_abs() <= max.unsigned_abs());
+    if held != 0 || u64::BITS - most.leading_zeros() != bits || !small {
+        return Err(DecodeError::Invalid("packed numbers"));
+    }
+    Ok(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,5 +177,39 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn wide_numbers_come_back_and_nothing_else_is_read() {
+        let sets: [&[i64]; 4] = [
+            &[],
+            &[0, 0],
+            &[1, -1, 5],
+            &[1 << 40, -(1 << 40), 3, -77, 12],
+        ];
+        for values in sets {
+            let mut w = Writer::default();
+            write_wide(&mut w, values);
+            let bytes = w.into_bytes();
+            let mut r = Reader::new(&bytes);
+            assert_eq!(read_wide(&mut r, 8, 1 << 40).as_deref(), Ok(values));
+            assert_eq!(r.remaining(), 0);
+            for cut in 0..bytes.len() {
+                assert!(read_wide(&mut Reader::new(&bytes[..cut]), 8, 1 << 40).is_err());
+            }
+            for i in 0..bytes.len() {
+                let mut other = bytes.clone();
+                other[i] ^= 0x81;
+                let mut r = Reader::new(&other);
+                if let Ok(values) = read_wide(&mut r, 8, 1 << 40) {
+                    let mut w = Writer::default();
+                    write_wide(&mut w, &values);
+                    assert_eq!(w.as_slice(), &other[..other.len() - r.remaining()]);
+                }
+            }
+        }
+        let mut w = Writer::default();
+        write_wide(&mut w, &[(1 << 40) + 1]);
+        assert!(read_wide(&mut Reader::new(w.as_slice()), 8, 1 << 40).is_err());
     }
 }

@@ -49,9 +49,8 @@ fn kept(units: u128) -> u32 {
     EXTENSION_BITS.saturating_sub(log)
 }
 
-/// The security of an argument in bits; all zero for a size that cannot be committed.
-#[must_use]
-pub fn bits(shape: &Shape) -> Report {
+/// Errors of one argument by group, in units of `2^-127`.
+fn units(shape: &Shape) -> [u128; 4] {
     let supported = (MIN_VARS..=MAX_VARS).contains(&shape.num_vars);
     let opening = if supported {
         1 << (EXTENSION_BITS - OPENING_BITS)
@@ -62,7 +61,32 @@ pub fn bits(shape: &Shape) -> Report {
     let fractions = 3 * (u128::from(shape.lookups) + u128::from(shape.table_entries));
     let lookups = fractions.div_ceil(1 << shape.lookup_grind.min(64));
     let sumchecks = u128::from(shape.sumcheck_degrees);
-    let batching = u128::from(shape.batching_degrees);
+    [
+        opening,
+        lookups,
+        sumchecks,
+        u128::from(shape.batching_degrees),
+    ]
+}
+
+/// The security of an argument in bits; all zero for a size that cannot be committed.
+#[must_use]
+pub fn bits(shape: &Shape) -> Report {
+    all(&[*shape])
+}
+
+/// The security of a statement that needs all of these arguments: a range, and the table that its products with
+/// committed matrices are opened in. Of a chain of statements in the clear, some first one is false; only its
+/// arguments have to fail, so this is the bound of the whole chain.
+#[must_use]
+pub fn all(shapes: &[Shape]) -> Report {
+    let mut sum = [0u128; 4];
+    for shape in shapes {
+        for (s, u) in sum.iter_mut().zip(units(shape)) {
+            *s = s.saturating_add(u);
+        }
+    }
+    let [opening, lookups, sumchecks, batching] = sum;
     Report {
         opening: kept(opening),
         lookups: kept(lookups),

@@ -104,7 +104,11 @@ fn nodes_do_not_name_clients_secrets() {
 }
 
 /// What the verifiers of the succinct proofs are made of, by folder.
-const VERIFIERS: [(&str, &[&str]); 4] = [
+const VERIFIERS: [(&str, &[&str]); 5] = [
+    (
+        "committed",
+        &["verify", "claims", "key", "skeleton", "table", "file"],
+    ),
     (
         "transformer",
         &[

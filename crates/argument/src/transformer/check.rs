@@ -12,7 +12,7 @@ use super::plan::{Plan, divisor_bits};
 use super::prove::prove_values;
 use super::public::{Public, scales};
 use super::rows::Rows;
-use super::{RangeProof, Refusal, Statement, quadratic, witness};
+use super::{Matrices, RangeProof, Refusal, Statement, quadratic, witness};
 use crate::field::{E, F};
 use crate::form::{Form, Weights};
 use crate::layout::{Layout, TensorId, eq_at};
@@ -52,7 +52,7 @@ impl Broken {
 /// # Errors
 /// [`Refusal`].
 pub fn witness(s: &Statement<'_>) -> Result<Witness, Refusal> {
-    let positions = s.positions().map_err(Refusal::Size)?;
+    let positions = s.positions(Matrices::Held).map_err(Refusal::Size)?;
     let width = divisor_bits(s.shape, s.blocks);
     let plan = Plan::new(s.shape, s.blocks, positions, width, 14)?;
     let run = witness::run(s, &plan)?;
@@ -74,7 +74,9 @@ pub fn forge(
     w: Witness,
     counted: impl FnOnce(&mut [F]),
 ) -> Result<RangeProof, Refusal> {
-    prove_values(s, &w.plan, (w.hints, w.cells), counted, &mut |_| true)
+    let values = (w.hints, w.cells);
+    prove_values((s, Matrices::Held), &w.plan, values, counted, &mut |_| true)
+        .map(|(proof, _)| proof)
 }
 
 /// A statement's lookups and relations at fixed random coefficients.
@@ -223,6 +225,7 @@ fn public<'a>(s: &'a Statement<'a>, w: &'a Witness, scales: &'a Scales) -> Publi
         plan: &w.plan,
         hints: &w.hints,
         scales,
+        matrices: Matrices::Held,
     }
 }
 

@@ -32,12 +32,21 @@ pub use proof::RangeProof;
 pub use prove::{Stage, prove};
 pub use verify::verify;
 
+pub(crate) use bounds::holds;
+pub(crate) use prove::prove_as;
+pub(crate) use verify::check as verify_as;
+
 use std::ops::Range;
 
 use nesa_codec::{Digest, Encode, Hasher};
 use nesa_model::block::{Block, Common};
 use nesa_model::spec::{RESIDUAL_MAX, Shape, spec_digest};
+use p3_field::PrimeCharacteristicRing;
 
+use crate::field::E;
+use crate::form::{Form, dot};
+use crate::layout::Layout;
+use crate::matrices::{Matrix, RankOne, rank_ones};
 use crate::pcs::PcsError;
 use crate::transcript::Transcript;
 
@@ -69,6 +78,61 @@ pub struct Statement<'a> {
     pub input: &'a [i32],
     /// Rows after the last block: (positions, dim).
     pub output: &'a [i32],
+}
+
+/// Where the matrices of a statement are, and with them what binds its blocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Matrices<'a> {
+    /// In the blocks, whose roots are absorbed.
+    Held,
+    /// Behind the key with this digest, which is absorbed instead; in the blocks as well where `open`.
+    Committed { key: &'a Digest, open: bool },
+}
+
+impl Matrices<'_> {
+    /// Whether relations leave claims about matrices.
+    pub(crate) fn are_committed(self) -> bool {
+        matches!(self, Self::Committed { .. })
+    }
+
+    /// Whether the blocks hold them.
+    fn are_here(self) -> bool {
+        !matches!(self, Self::Committed { open: false, .. })
+    }
+}
+
+/// What a range leaves to show: that its products with committed matrices come to `sum`.
+#[derive(Debug)]
+pub(crate) struct Left {
+    /// What they come to.
+    pub sum: E,
+    /// The products, one per matrix.
+    pub products: Vec<RankOne>,
+    /// Drawn after everything else: whoever absorbs them binds all of the range.
+    pub coins: [E; 2],
+}
+
+impl Left {
+    /// After the last point is drawn; the sum is what is stated, or else computed from the matrices.
+    pub(crate) fn new(
+        layout: &Layout,
+        form: &Form,
+        point: &[E],
+        stated: Option<E>,
+        t: &mut Transcript,
+    ) -> Self {
+        let products = rank_ones(layout, &form.matrices, point);
+        let value =
+            |(m, p): (&Matrix, &RankOne)| m.folded.as_ref().map_or(E::ZERO, |w| dot(w, &p.columns));
+        let sum = stated.unwrap_or_else(|| form.matrices.iter().zip(&products).map(value).sum());
+        t.absorb_ext(&[sum]);
+        let coins = [t.challenge(), t.challenge()];
+        Self {
+            sum,
+            products,
+            coins,
+        }
+    }
 }
 
 /// Why a proof cannot be made: the run uses what the argument has no room for.
@@ -153,7 +217,7 @@ impl From<leaves::Fault> for Rejection {
 
 impl Statement<'_> {
     /// Positions, after checking all sizes.
-    pub(crate) fn positions(&self) -> Result<usize, &'static str> {
+    pub(crate) fn positions(&self, m: Matrices<'_>) -> Result<usize, &'static str> {
         let dim = self.shape.dim;
         let t = self.input.len() / dim.max(1);
         let in_range = |rows: &[i32]| {
@@ -164,7 +228,10 @@ impl Statement<'_> {
             return Err("shape");
         }
         let blocks = self.blocks.len();
-        if blocks == 0 || blocks != self.layers.len() || blocks != self.roots.len() {
+        if blocks == 0 || blocks != self.layers.len() {
+            return Err("range of blocks");
+        }
+        if !m.are_committed() && blocks != self.roots.len() {
             return Err("range of blocks");
         }
         if t == 0
@@ -182,15 +249,25 @@ impl Statement<'_> {
         if !self.blocks.iter().all(|b| b.fits(self.shape, self.common)) {
             return Err("block shape");
         }
-        if !self.blocks.iter().all(bounds::holds) {
+        if !self.blocks.iter().all(|b| bounds::holds(b, m.are_here())) {
             return Err("block constants");
         }
         Ok(t)
     }
 
     /// Absorbs all of the statement.
-    pub(crate) fn absorb(&self, t: &mut Transcript) {
+    pub(crate) fn absorb(&self, m: Matrices<'_>, t: &mut Transcript) {
         let rows = |r: &[i32]| Hasher::new("nesa.proof.rows.v1").i32s(r).finish();
+        if let Matrices::Committed { key, .. } = m {
+            let h = Hasher::new("nesa.proof.range.committed.v1")
+                .digest(key)
+                .u64(u64::from(self.layers.start))
+                .u64(u64::from(self.layers.end))
+                .digest(&rows(self.input))
+                .digest(&rows(self.output));
+            t.absorb_bytes(&h.finish().0);
+            return;
+        }
         let mut h = Hasher::new("nesa.proof.range.v1")
             .digest(self.model)
             .bytes(&self.shape.to_bytes())

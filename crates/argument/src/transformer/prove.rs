@@ -10,7 +10,7 @@ use super::leaves;
 use super::plan::{Plan, divisor_bits};
 use super::public::{Public, scales};
 use super::rows::Rows;
-use super::{LOOKUP_GRIND, RangeProof, Refusal, Statement, quadratic, witness};
+use super::{LOOKUP_GRIND, Left, Matrices, RangeProof, Refusal, Statement, quadratic, witness};
 use crate::field::{E, F, coordinates};
 use crate::form::{Form, expand};
 use crate::layout::TensorId;
@@ -147,8 +147,17 @@ fn step(progress: &mut Progress<'_>, stage: Stage) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// [`Refusal`]; [`Refusal::Output`] when the statement is false.
-pub fn prove(s: &Statement<'_>, mut progress: Progress<'_>) -> Result<RangeProof, Refusal> {
-    let positions = s.positions().map_err(Refusal::Size)?;
+pub fn prove(s: &Statement<'_>, progress: Progress<'_>) -> Result<RangeProof, Refusal> {
+    prove_as(s, Matrices::Held, progress).map(|(proof, _)| proof)
+}
+
+/// As [`prove`], and what is left to show of committed matrices.
+pub(crate) fn prove_as(
+    s: &Statement<'_>,
+    matrices: Matrices<'_>,
+    mut progress: Progress<'_>,
+) -> Result<(RangeProof, Option<Left>), Refusal> {
+    let positions = s.positions(matrices).map_err(Refusal::Size)?;
     let width = divisor_bits(s.shape, s.blocks);
     step(&mut progress, Stage::Witness)?;
     let plan = Plan::new(s.shape, s.blocks, positions, width, 14)?;
@@ -159,18 +168,18 @@ pub fn prove(s: &Statement<'_>, mut progress: Progress<'_>) -> Result<RangeProof
     let plan = Plan::new(s.shape, s.blocks, positions, width, run.exp_log)?;
     let f = witness::place(&plan, &run.tensors);
     drop(run.tensors);
-    prove_values(s, &plan, (run.hints, f), |_| (), progress)
+    prove_values((s, matrices), &plan, (run.hints, f), |_| (), progress)
 }
 
 /// Proves from committed values on. What the values are is the caller's word; false ones are refused
 /// by the verifier. `counted` sees all values once multiplicities are among them.
 pub(crate) fn prove_values(
-    s: &Statement<'_>,
+    (s, matrices): (&Statement<'_>, Matrices<'_>),
     plan: &Plan,
     (hints, mut f): (Vec<BlockHints>, Vec<F>),
     counted: impl FnOnce(&mut [F]),
     mut progress: Progress<'_>,
-) -> Result<RangeProof, Refusal> {
+) -> Result<(RangeProof, Option<Left>), Refusal> {
     let of =
         |(b, h): (&nesa_model::block::Block, &BlockHints)| scales([&b.attn_norm, &b.ffn_norm], h);
     let all = s.blocks.iter().zip(&hints).map(of);
@@ -180,12 +189,13 @@ pub(crate) fn prove_values(
         plan,
         hints: &hints,
         scales: &scales,
+        matrices,
     };
     count(&public, &mut f);
     counted(&mut f);
     step(&mut progress, Stage::Commit)?;
     let mut t = Transcript::new("nesa.proof.range.v1");
-    s.absorb(&mut t);
+    s.absorb(matrices, &mut t);
     t.absorb_bytes(&RangeProof::header(plan.width, plan.exp_log, &hints));
     let (commitment, committed) = pcs::commit(f, &mut t)?;
     step(&mut progress, Stage::Lookups)?;
@@ -207,9 +217,12 @@ pub(crate) fn prove_values(
         value,
     } = inner::prove(committed.values(), weights, &mut t);
     t.absorb_ext(&[value]);
+    let left = matrices
+        .are_committed()
+        .then(|| Left::new(&plan.layout, &form, &point, None, &mut t));
     step(&mut progress, Stage::Open)?;
     let opening = pcs::open(committed, &point, &mut t)?;
-    Ok(RangeProof {
+    let proof = RangeProof {
         width: plan.width,
         exp_log: plan.exp_log,
         hints,
@@ -222,7 +235,8 @@ pub(crate) fn prove_values(
         inner: messages,
         value,
         opening,
-    })
+    };
+    Ok((proof, left))
 }
 
 /// The messages about products of two committed values.

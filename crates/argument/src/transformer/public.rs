@@ -2,12 +2,12 @@
 
 use nesa_model::ops::norm::Norm;
 
-use super::Statement;
 use super::challenge::Challenges;
 use super::families::{Alpha, Family, families};
 use super::hints::{BlockHints, NormScale};
 use super::plan::Plan;
 use super::relations::{Ctx, boundary};
+use super::{Matrices, Statement};
 use crate::form::Form;
 
 /// Scales of both normalisations of a block, or `None` where integers would wrap.
@@ -28,6 +28,7 @@ pub(crate) struct Public<'a> {
     pub plan: &'a Plan,
     pub hints: &'a [BlockHints],
     pub scales: &'a [[Vec<NormScale>; 2]],
+    pub matrices: Matrices<'a>,
 }
 
 impl Public<'_> {
@@ -55,6 +56,7 @@ impl Public<'_> {
                 scales: &self.scales[i],
                 c,
                 sums: &sums[i],
+                at: self.matrices.are_committed().then_some(i as u32),
             };
             all.extend(ctx.forms());
         }

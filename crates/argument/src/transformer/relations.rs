@@ -18,6 +18,7 @@ use crate::field::{E, F};
 use crate::fold::fold;
 use crate::form::{Form, Vector, Weights};
 use crate::layout::TensorId;
+use crate::matrices::Matrix;
 
 /// The sums that quadratic instances claim, by what they enter.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,6 +44,8 @@ pub(crate) struct Ctx<'a> {
     pub scales: &'a [Vec<NormScale>; 2],
     pub c: &'a Challenges,
     pub sums: &'a Sums,
+    /// Which block of the range it is, where its matrices are committed.
+    pub at: Option<u32>,
 }
 
 fn int(v: i64) -> E {
@@ -123,12 +126,63 @@ impl Ctx<'_> {
         }
     }
 
-    fn linear(&self, l: &Linear, input: &Value, r: &Rounded, onto: Option<&Value>) -> Form {
+    /// What a linear layer reads, as cells alone: a wide product's offset is half of both its limbs' sums.
+    fn cells(&self, input: &Value, scale: E) -> Vec<(TensorId, E)> {
+        let parts = |scale: E| {
+            let of = move |&(id, factor): &(TensorId, i64)| (id, scale * F::from_i64(factor));
+            input.parts.iter().map(of)
+        };
+        let wide = self.b.gated.as_ref().and_then(|(_, _, w)| w.as_ref());
+        match wide {
+            Some(w) if input.offset != 0 => {
+                let half = scale.halve();
+                let [low, high] = w.complement;
+                let other = [(low, -half), (high, -half * int(1 << WIDE_LIMB))];
+                parts(half).chain(other).collect()
+            }
+            _ => parts(scale).collect(),
+        }
+    }
+
+    /// `scale · Σ e[j]·w[j][k]·u[t]·input[k][t]` for the committed matrix `which` of block `at`.
+    fn committed(&self, f: &mut Form, (at, which): (u32, u32), l: &Linear, input: &Value) {
+        let rows = self.c.channels(l.rows);
+        let inputs = self.cells(input, int(1 << l.lift));
+        let here = !l.weight.is_empty();
+        let folded: Option<Vector> = here.then(|| fold(&l.weight, l.cols, &rows).into());
+        for &(id, scale) in &inputs {
+            if let Some(w) = &folded {
+                f.product(id, scale, w, &self.c.time);
+            }
+        }
+        f.matrices.push(Matrix {
+            block: at,
+            which,
+            scale: E::ONE,
+            rows,
+            inputs,
+            inner: self.c.time.clone(),
+            folded,
+        });
+    }
+
+    /// Layer number `which` of the block, in the order of [`Block::linears`].
+    fn linear(
+        &self,
+        (which, l): (u32, &Linear),
+        input: &Value,
+        r: &Rounded,
+        onto: Option<&Value>,
+    ) -> Form {
         let mut f = Form::default();
         let e = self.c.channels(l.rows);
         let lift = int(1 << l.lift);
-        let w: Vector = fold(&l.weight, l.cols, &e).into();
-        add_value(&mut f, input, lift, &w, &self.c.time);
+        if let Some(at) = self.at {
+            self.committed(&mut f, (at, which), l, input);
+        } else {
+            let w: Vector = fold(&l.weight, l.cols, &e).into();
+            add_value(&mut f, input, lift, &w, &self.c.time);
+        }
         let bias: E = l
             .bias
             .iter()
@@ -296,18 +350,19 @@ impl Ctx<'_> {
         let (first, down) = match &self.block.ffn {
             Ffn::Gated { gate, up, down, .. } => {
                 if let Some((r, ..)) = &b.gated {
-                    out.push(self.linear(up, &b.ffn_in, r, None));
+                    out.push(self.linear((5, up), &b.ffn_in, r, None));
                 }
                 (gate, down)
             }
             Ffn::Plain { up, down } => (up, down),
         };
-        out.push(self.linear(first, &b.ffn_in, &b.gate, None));
+        out.push(self.linear((4, first), &b.ffn_in, &b.gate, None));
         let onto = match self.shape.order {
             Order::Pre => &b.middle.value,
             Order::Post => &b.attn_norm.out,
         };
-        out.push(self.linear(down, &b.hidden, &b.output, Some(onto)));
+        let last = if b.gated.is_some() { 6 } else { 5 };
+        out.push(self.linear((last, down), &b.hidden, &b.output, Some(onto)));
         out
     }
 
@@ -325,9 +380,9 @@ impl Ctx<'_> {
         if b.narrow_attn.is_some() {
             all.extend(self.narrow(&b.input, &b.attn_in, Site::NarrowAttn));
         }
-        all.push(self.linear(&block.q, &b.attn_in, &b.q, None));
-        all.push(self.linear(&block.k, &b.attn_in, &b.k, None));
-        all.push(self.linear(&block.v, &b.attn_in, &b.v, None));
+        all.push(self.linear((0, &block.q), &b.attn_in, &b.q, None));
+        all.push(self.linear((1, &block.k), &b.attn_in, &b.k, None));
+        all.push(self.linear((2, &block.v), &b.attn_in, &b.v, None));
         if let Some([q, k]) = &b.rotated {
             all.extend(self.rotation(&b.q, q, self.shape.heads));
             all.extend(self.rotation(&b.k, k, self.shape.kv_heads));
@@ -335,7 +390,7 @@ impl Ctx<'_> {
         all.extend(self.scores());
         all.extend(self.softmax());
         all.push(self.mixed());
-        all.push(self.linear(&block.o, &b.mixed.value, &b.middle, Some(&b.input)));
+        all.push(self.linear((3, &block.o), &b.mixed.value, &b.middle, Some(&b.input)));
         all.extend(self.feed_forward());
         for r in self.rounded() {
             let mut f = Form::default();

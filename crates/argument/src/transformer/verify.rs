@@ -7,9 +7,11 @@ use super::families::{Alpha, tables};
 use super::leaves;
 use super::plan::{Plan, SITES, Site};
 use super::public::{Public, scales};
-use super::{EXP_LOG_MAX, LOOKUP_GRIND, RangeProof, Rejection, Statement, quadratic};
+use super::{
+    EXP_LOG_MAX, LOOKUP_GRIND, Left, Matrices, RangeProof, Rejection, Statement, quadratic,
+};
 use crate::field::E;
-use crate::form::{Form, inner_product};
+use crate::form::{Form, inner_product_and};
 use crate::sumcheck::{Shape as Instance, combine};
 use crate::transcript::Transcript;
 use crate::{pcs, sumcheck};
@@ -20,7 +22,17 @@ use crate::{pcs, sumcheck};
 /// # Errors
 /// [`Rejection`].
 pub fn verify(s: &Statement<'_>, proof: &RangeProof) -> Result<(), Rejection> {
-    let positions = s.positions().map_err(Rejection::Statement)?;
+    check(s, Matrices::Held, proof, E::ZERO).map(drop)
+}
+
+/// As [`verify`], and what is left to show of committed matrices, whose products are said to come to `sum`.
+pub(crate) fn check(
+    s: &Statement<'_>,
+    matrices: Matrices<'_>,
+    proof: &RangeProof,
+    sum: E,
+) -> Result<Option<Left>, Rejection> {
+    let positions = s.positions(matrices).map_err(Rejection::Statement)?;
     if !(14..=EXP_LOG_MAX).contains(&proof.exp_log) {
         return Err(Rejection::Statement("exponential table"));
     }
@@ -31,9 +43,10 @@ pub fn verify(s: &Statement<'_>, proof: &RangeProof) -> Result<(), Rejection> {
         plan: &plan,
         hints: &proof.hints,
         scales: &scales,
+        matrices,
     };
     let mut t = Transcript::new("nesa.proof.range.v1");
-    s.absorb(&mut t);
+    s.absorb(matrices, &mut t);
     let header = RangeProof::header(plan.width, plan.exp_log, &proof.hints);
     t.absorb_bytes(&header);
     let num_vars = plan.layout.num_vars() as usize;
@@ -47,8 +60,12 @@ pub fn verify(s: &Statement<'_>, proof: &RangeProof) -> Result<(), Rejection> {
     let c = Challenges::draw(s.shape, positions, plan.log_t, &mut t);
     products(&public, &c, proof, &mut t, &mut forms)?;
     let form = Form::total(forms, &mut t);
-    let point = inner_product(&plan.layout, &form, &proof.inner, proof.value, &mut t)
+    let said = (proof.value, sum);
+    let point = inner_product_and(&plan.layout, &form, &proof.inner, said, &mut t)
         .ok_or(Rejection::Relations)?;
+    let left = matrices
+        .are_committed()
+        .then(|| Left::new(&plan.layout, &form, &point, Some(sum), &mut t));
     pcs::verify(
         &proof.commitment,
         num_vars,
@@ -57,7 +74,7 @@ pub fn verify(s: &Statement<'_>, proof: &RangeProof) -> Result<(), Rejection> {
         &proof.opening,
         &mut t,
     )?;
-    Ok(())
+    Ok(left)
 }
 
 type Scales = Vec<[Vec<super::hints::NormScale>; 2]>;
