@@ -209,17 +209,12 @@ pub(crate) fn prove_values(
     let (products, relations) = prove_products(&public, committed.values(), &mut t);
     forms.extend(relations);
     step(&mut progress, Stage::Relations)?;
-    let form = Form::total(forms, &mut t);
-    let weights = expand(&plan.layout, &form);
+    let (reduced, left) = reduce(plan, matrices, forms, committed.values(), &mut t);
     let inner::Proved {
         messages,
         point,
         value,
-    } = inner::prove(committed.values(), weights, &mut t);
-    t.absorb_ext(&[value]);
-    let left = matrices
-        .are_committed()
-        .then(|| Left::new(&plan.layout, &form, &point, None, &mut t));
+    } = reduced;
     step(&mut progress, Stage::Open)?;
     let opening = pcs::open(committed, &point, &mut t)?;
     let proof = RangeProof {
@@ -237,6 +232,23 @@ pub(crate) fn prove_values(
         opening,
     };
     Ok((proof, left))
+}
+
+/// Everything linear as one inner product down to one point, and what it leaves of committed matrices.
+fn reduce(
+    plan: &Plan,
+    matrices: Matrices<'_>,
+    forms: Vec<Form>,
+    values: &[F],
+    t: &mut Transcript,
+) -> (inner::Proved, Option<Left>) {
+    let form = Form::total(forms, t);
+    let reduced = inner::prove(values, expand(&plan.layout, &form), t);
+    t.absorb_ext(&[reduced.value]);
+    let left = matrices
+        .are_committed()
+        .then(|| Left::new(&plan.layout, &form, &reduced.point, None, t));
+    (reduced, left)
 }
 
 /// The messages about products of two committed values.
