@@ -3,6 +3,7 @@
 mod ask;
 mod attack;
 mod chat;
+mod committed;
 pub(crate) mod completions;
 mod decide;
 mod decided;

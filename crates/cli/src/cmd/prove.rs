@@ -56,6 +56,12 @@ pub(crate) struct Prove {
     /// Most committed values of one range, as a power of two: less memory, a larger proof
     #[arg(long, value_name = "LOG", default_value_t = CELLS_LOG, value_parser = clap::value_parser!(u32).range(18..=27))]
     cells: u32,
+    /// Prove for verifiers that hold the model's key instead of the model
+    #[arg(long)]
+    committed: bool,
+    /// The model's key [default: made anew]
+    #[arg(long, value_name = "FILE", requires = "committed")]
+    key: Option<PathBuf>,
 }
 
 /// Runs `nesa prove`.
@@ -64,6 +70,13 @@ pub(crate) fn run(what: &Prove, context: &Context) -> Result<(), Failure> {
         (Some(path), _) => of_receipt(path, what.out.as_deref(), context)?,
         (None, text) => of_text(text.as_deref().unwrap_or_default(), what, context)?,
     };
+    if what.committed {
+        let stated = (what.key.as_deref(), inference);
+        let value = super::committed::prove(context, &model, stated, &out, what.cells)?;
+        let text = format!("proved for the key {}: {}", value["key"], out.display());
+        context.out.result(&value, || text);
+        return Ok(());
+    }
     let made = prove(context, &model, inference, &out, what.cells)?;
     context
         .out
@@ -321,7 +334,7 @@ fn refused(e: Refusal) -> Failure {
 }
 
 /// Blocks from `first` on, as many as fit into `2^cells` values.
-fn take(
+pub(super) fn take(
     model: &ModelDir,
     common: &Common,
     first: u32,
@@ -347,7 +360,7 @@ fn take(
 }
 
 /// The rows after `blocks`, and the engine's seconds for them.
-fn compute(
+pub(super) fn compute(
     context: &Context,
     model: &ModelDir,
     common: &Common,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nesa_argument::committed::CommittedProof;
 use nesa_argument::decision::DecisionProof;
 use nesa_argument::inference::InferenceProof;
 use nesa_client::Privacy;
@@ -33,6 +34,12 @@ pub(crate) struct Verify {
     /// The model that a proof must be about [default: whichever model here has its root]
     #[arg(long, short, value_name = "NAME")]
     model: Option<String>,
+    /// The key that a committed proof is verified with, instead of a model
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
+    key: Option<PathBuf>,
+    /// The only digest of that key that is relied on
+    #[arg(long, value_name = "HASH", requires = "key")]
+    key_digest: Option<String>,
 }
 
 /// Runs `nesa verify`.
@@ -48,6 +55,10 @@ pub(crate) fn run(what: &Verify, context: &Context) -> Result<(), Failure> {
         })?;
     if let Ok(proof) = InferenceProof::from_bytes(&bytes) {
         return super::prove::verify(&proof, what.model.as_deref(), context);
+    }
+    if let Ok(proof) = CommittedProof::from_bytes(&bytes) {
+        let key = (what.key.as_ref(), what.key_digest.as_deref());
+        return super::committed::verify(&proof, key, context);
     }
     if let Ok(proof) = DecisionProof::from_bytes(&bytes) {
         return super::decided::verify(&proof, what.model.as_deref(), context);

@@ -4,6 +4,7 @@ mod compare;
 mod eval;
 mod import_decision;
 pub(crate) mod install;
+mod key;
 mod list;
 mod seal;
 mod show;
@@ -25,6 +26,8 @@ pub(crate) enum Model {
     Ls,
     /// Show a model's shape, root, sizes and bounds
     Show(show::Show),
+    /// Make a model's key for verifiers that do not hold the model
+    Key(key::Key),
     /// Remove a model and its sealed versions
     Rm(list::Rm),
     /// Measure a model against its float original on a text
@@ -43,6 +46,7 @@ impl Model {
             Self::Seal(s) => seal::run(&s, context),
             Self::Ls => list::ls(context),
             Self::Show(s) => show::run(&s, context),
+            Self::Key(k) => key::run(&k, context),
             Self::Rm(r) => list::rm(&r, context),
             Self::Eval(e) => eval::run(&e, context),
             Self::Compare(c) => compare::run(&c, context),
