@@ -39,9 +39,17 @@ pub(super) struct Point {
 }
 
 impl Point {
-    /// The probability that a lie is punished: any one honest auditor suffices.
+    /// How many of the enlisted auditors collude.
+    fn colluding(&self) -> u32 {
+        (self.r * f64::from(AUDITORS)).round() as u32
+    }
+
+    /// The probability that a lie is punished: any one honest auditor suffices. Auditors are drawn without putting them
+    /// back; among very many the last factor is `1 − rⁿ`.
     fn caught(&self) -> f64 {
-        self.p * self.d * (1.0 - self.r.powi(self.n as i32))
+        let (k, all) = (f64::from(self.colluding()), f64::from(AUDITORS));
+        let none_honest = (0..self.n).map(|i| ((k - f64::from(i)) / (all - f64::from(i))).max(0.0));
+        self.p * self.d * (1.0 - none_honest.product::<f64>())
     }
 
     /// The slash from which honesty pays more, `(g + v)/q − v`: what is taken in all, the refund of the fee included.
@@ -82,8 +90,7 @@ fn run(point: &Point, slash: f64, cheats: bool, jobs: u32, seed: u64) -> Result<
     for i in 0..AUDITORS {
         m.join(FIRST_AUDITOR + i, true)?;
     }
-    let colluding = (point.r * f64::from(AUDITORS)).round() as u32;
-    let honest = |who: u32| who - FIRST_AUDITOR >= colluding;
+    let honest = |who: u32| who - FIRST_AUDITOR >= point.colluding();
     let mut luck = Luck(seed);
     let before = m.wealth(WORKER)?;
     let (mut done, mut convicted) = (0u32, 0u32);
@@ -130,7 +137,9 @@ fn run(point: &Point, slash: f64, cheats: bool, jobs: u32, seed: u64) -> Result<
 /// Measures a point at a tenth below and above the predicted slash.
 fn flip(point: &Point, convictions: f64, seed: u64) -> Result<Value> {
     let predicted = point.predicted();
-    let jobs = (convictions / point.caught()).ceil() as u32;
+    // What is at stake outside makes the flip more sensitive to how often a lie is caught than the slash itself is.
+    let steep = (point.g + point.v) / point.caught() / predicted;
+    let jobs = (convictions * steep.powi(2) / point.caught()).ceil() as u32;
     let honest = run(point, predicted, false, WAVE, seed)?;
     let below = run(point, predicted * (1.0 - TOLERANCE), true, jobs, seed + 1)?;
     let above = run(point, predicted * (1.0 + TOLERANCE), true, jobs, seed + 2)?;
