@@ -1,11 +1,11 @@
 //! Real models through real node processes: ask under `ee` and under `hss`, compare, verify the receipts,
-//! refuse forged ones, and read what a node recorded as that node could.
+//! refuse forged ones, pay the nodes, and read what a node recorded as that node could.
 //!
 //! Uses the release binaries and a home of its own under `target/`, kept between runs so that only
 //! the first one downloads.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -29,11 +29,12 @@ pub(crate) fn run() -> Result<()> {
         let hss = ask(&home, model, "hss", question).with_context(|| context("hss"))?;
         ensure!(ee == hss, "{model}: other tokens under hss: {ee} and {hss}");
     }
+    crate::paid::run(&home)?;
     attack(&home).context("the attack on what a node recorded")
 }
 
 /// What a node that holds the public weights reads from its record: everything, or nothing.
-fn attack(home: &PathBuf) -> Result<()> {
+fn attack(home: &Path) -> Result<()> {
     for (tier, reads_all) in [("ee", true), ("hss", false)] {
         let record = home.join(format!("record-{tier}"));
         let _ = fs::remove_dir_all(&record);
@@ -62,7 +63,7 @@ fn attack(home: &PathBuf) -> Result<()> {
 }
 
 /// Asks under `tier` and returns the answer's tokens.
-fn ask(home: &PathBuf, model: &str, tier: &str, question: &str) -> Result<Value> {
+fn ask(home: &Path, model: &str, tier: &str, question: &str) -> Result<Value> {
     let receipt = home.join(format!("{model}-{tier}.nesabundle"));
     let receipt_path = receipt.to_string_lossy().into_owned();
     let options = ["ask", "--json", "--model", model, "--privacy", tier];
@@ -104,7 +105,7 @@ fn ask(home: &PathBuf, model: &str, tier: &str, question: &str) -> Result<Value>
 }
 
 /// Runs `nesa` and reads the one JSON value that it prints.
-fn nesa(home: &PathBuf, args: &[&str]) -> Result<(Option<i32>, Value)> {
+pub(crate) fn nesa(home: &Path, args: &[&str]) -> Result<(Option<i32>, Value)> {
     println!("+ nesa {}", args.join(" "));
     let out = Command::new(root().join("target/release/nesa"))
         .args(args)

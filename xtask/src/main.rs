@@ -53,6 +53,7 @@ mod link_probe;
 mod live;
 mod mutants;
 mod nodes;
+mod paid;
 #[cfg(test)]
 mod tidy;
 mod venv;

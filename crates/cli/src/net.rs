@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod backend;
+pub mod bank;
 pub mod checking;
 mod closing;
 pub mod cpu;
@@ -11,7 +12,9 @@ pub mod deploy;
 pub mod disputing;
 pub mod fleet;
 pub mod heads;
+pub mod ledger;
 pub mod local;
+mod paying;
 pub mod private;
 pub mod record;
 pub mod refereed;

@@ -66,7 +66,7 @@ impl Signer {
 }
 
 /// What a call of a module costs, exactly.
-fn gas(to: Address, input: Vec<u8>) -> Result<u64, Failure> {
+pub(crate) fn gas(to: Address, input: Vec<u8>) -> Result<u64, Failure> {
     let action = match Action::decode(&to, &input) {
         Some(Ok(action)) => action.gas(),
         Some(Err(why)) => return Err(Failure::failed(why)),

@@ -13,6 +13,7 @@ mod assurance;
 mod evidence;
 pub mod hss;
 mod model;
+pub mod pay;
 mod recompute;
 mod refereed;
 mod reply;

@@ -322,7 +322,7 @@ impl<C: Clock> Actor<C> {
             return;
         };
         if w.control.0 == stream {
-            if let Some(refusal) = why.filter(|r| r.code == RefusalCode::Protocol) {
+            if let Some(refusal) = why.filter(|r| r.code != RefusalCode::NextUnreachable) {
                 offer(&w.control.1, &Message::Refused(refusal));
             }
             let from = w.client;

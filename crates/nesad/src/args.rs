@@ -82,6 +82,15 @@ pub(crate) struct NodeArgs {
     /// End when standard input ends: for programs that start nodes
     #[arg(long)]
     pub(crate) exit_with_stdin: bool,
+    /// Work for pay only, on the ledger whose endpoint this is
+    #[arg(long, value_name = "URL")]
+    pub(crate) ledger: Option<String>,
+    /// Positions that it works ahead of its pay: what it can lose to a client
+    #[arg(long, value_name = "N", default_value_t = crate::earn::CHUNK, requires = "ledger")]
+    pub(crate) chunk: u32,
+    /// NES that it bonds once its account holds them
+    #[arg(long, value_name = "NES", default_value = "100", requires = "ledger")]
+    pub(crate) bond: nesa_ledger::Amount,
     /// Tell a lie, to test that it is found out
     #[arg(long, value_name = "KIND", hide = true)]
     pub(crate) fault: Option<Fault>,

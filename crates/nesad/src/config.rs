@@ -8,7 +8,7 @@ use nesa_pipeline::deploy::CHUNK_BYTES_MAX;
 use nesa_pipeline::wire::PAYLOAD_BYTES_MAX;
 use nesa_pipeline::{Fault, HopConfig};
 
-use crate::Error;
+use crate::{Error, Paid};
 
 /// Room for the other fields of a shard frame, in bytes.
 const CHUNK_HEADER_BYTES: u32 = 1024;
@@ -43,6 +43,8 @@ pub struct NodeConfig {
     pub hop: HopConfig,
     /// Longest wait for running sessions when the node ends, in ms.
     pub drain_ms_max: u64,
+    /// Where it works for pay.
+    pub paid: Option<Paid>,
 }
 
 impl NodeConfig {
@@ -59,6 +61,7 @@ impl NodeConfig {
             driver: Driver::Thread,
             hop: HopConfig::default(),
             drain_ms_max: 5_000,
+            paid: None,
         }
     }
 

@@ -26,6 +26,7 @@ mod estimate;
 mod meter;
 mod metrics;
 mod node;
+mod pay;
 mod record;
 mod served;
 mod session;
@@ -37,6 +38,7 @@ pub use estimate::{range_bytes, show_bytes};
 pub use meter::{Metered, MeteredConnection, MeteredReceiver, MeteredSender, Traffic};
 pub use metrics::{render, serve as serve_metrics};
 pub use node::Node;
+pub use pay::{Answer, Ledger, Paid};
 pub use record::Recorder;
 
 /// Why a node could not start or go on.

@@ -1,6 +1,8 @@
 //! The program `nesad`: one compute node.
 
 mod args;
+mod chain;
+mod earn;
 mod run;
 
 use std::process::ExitCode;

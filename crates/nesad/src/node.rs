@@ -7,7 +7,7 @@ use nesa_model::Engine;
 use nesa_net::discovery::{Directory, Server};
 use nesa_net::{Clock, Connection, Identity, Namespace, Transport, stream_kind};
 use nesa_pipeline::share::{Holder, HolderConfig, HolderMetrics};
-use nesa_pipeline::{Fault, Hop, Metrics};
+use nesa_pipeline::{Fault, Hop, HopConfig, Metrics};
 use nesa_proof::statement::SIGN_NAMESPACE;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -96,7 +96,10 @@ impl<T: Transport, C: Clock> Node<T, C> {
         let hop = Hop::new(
             identity.peer_id().0,
             Box::new(move |digest| signer.sign(STATEMENTS, digest)),
-            config.hop.clone(),
+            HopConfig {
+                till: config.paid.as_ref().map(|p| p.till.clone()),
+                ..config.hop.clone()
+            },
         );
         let engine = Engine::new(config.level, config.threads);
         let shares = holder(&identity, &config)?;
@@ -222,6 +225,7 @@ fn holder(identity: &Identity, config: &NodeConfig) -> Result<Shares, Error> {
         price: config.hop.price,
         level: config.level,
         fault: config.fault().and_then(Fault::of_shares),
+        till: config.paid.as_ref().map(|p| p.till.clone()),
         ..HolderConfig::default()
     };
     let sign = Box::new(move |digest: &[u8]| signer.sign(STATEMENTS, digest));

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::args::{Cli, Command, NodeArgs};
+use crate::earn::Earner;
 
 /// The node of this program.
 type QuicNode = Node<Quic, SystemClock>;
@@ -85,12 +86,15 @@ fn node_config(args: &NodeArgs) -> anyhow::Result<NodeConfig> {
             ..HopConfig::default()
         },
         drain_ms_max: args.drain.saturating_mul(1000),
+        paid: None,
     })
 }
 
 async fn run(args: NodeArgs) -> anyhow::Result<ExitCode> {
     let mut stops = Stops::listen(args.exit_with_stdin)?;
-    let config = node_config(&args)?;
+    let mut config = node_config(&args)?;
+    let earner = Earner::open(&args, &config.home).await?;
+    config.paid = earner.as_ref().map(Earner::paid);
     if let Some(fault) = config.fault() {
         tracing::warn!(
             ?fault,
@@ -106,6 +110,7 @@ async fn run(args: NodeArgs) -> anyhow::Result<ExitCode> {
     let traffic = Traffic::new(recorder);
     let operator = config.operator.clone();
     let memory = show_bytes(config.memory_bytes);
+    let me = identity.clone();
     let node = Node::start(quic, SystemClock, identity, config, traffic, directory).await?;
     let metrics = serve_metrics(&args, &node).await?;
     let ready = serde_json::json!({
@@ -113,6 +118,7 @@ async fn run(args: NodeArgs) -> anyhow::Result<ExitCode> {
         "listen": node.transport().listen_address().to_string(),
         "operator": operator,
         "metrics": metrics,
+        "payout": earner.as_ref().map(|e| e.address().to_string()),
     });
     println!("{ready}");
     std::io::stdout()
@@ -125,9 +131,22 @@ async fn run(args: NodeArgs) -> anyhow::Result<ExitCode> {
     }
     tokio::select! {
         () = stops.next() => {}
+        () = earn(earner.as_ref(), &node, &me) => {}
         () = node.ended() => return Err(nesa_nesad::Error::Stopped.into()),
     }
-    Ok(end(&node, member, stops).await)
+    let code = end(&node, member, stops).await;
+    if let Some(earner) = &earner {
+        earner.end().await;
+    }
+    Ok(code)
+}
+
+/// Looks after the node's pay, where it works for any; never ends.
+async fn earn(earner: Option<&Earner>, node: &QuicNode, identity: &Identity) {
+    match earner {
+        Some(earner) => earner.run(node, identity).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Leaves, drains and closes; another signal ends at once.

@@ -2,12 +2,14 @@
 
 use nesa_codec::Digest;
 use nesa_net::{Clock, Connection, Frame, FrameReceiver, FrameSender, NetError, Stream, Transport};
+use nesa_pipeline::paid::Pay;
 use nesa_pipeline::{Message, PeerKey, Refusal, RefusalCode};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::actor::{Command, OUTLET_FRAMES_MAX, Outlet, Place, StreamId, frame};
 use crate::node::Shared;
+use crate::pay::{self, Paid, Payer, Paying};
 
 /// Longest wait for the first frame of a stream, in ms.
 pub(crate) const FIRST_FRAME_MS_MAX: u64 = 10_000;
@@ -20,6 +22,37 @@ struct Bond {
     from: PeerKey,
     stream: StreamId,
     session: Digest,
+}
+
+/// What a client's own stream may pay with.
+#[derive(Debug, Clone)]
+struct Purse {
+    paid: Option<Paid>,
+    payer: Option<Payer>,
+}
+
+impl Purse {
+    /// Takes a message about pay; returns whether the actor should look again.
+    async fn on(&self, message: Pay, outlet: &mpsc::WeakSender<Frame>) -> Result<bool, Refusal> {
+        let (Some(paid), Some(payer)) = (&self.paid, &self.payer) else {
+            return Err(pay::free());
+        };
+        let answer = match paid.on(payer, message).await? {
+            Paying::Noted => return Ok(true),
+            Paying::Terms(terms) => Message::Pay(terms),
+            Paying::Ready => Message::Ready,
+        };
+        if let Some(place) = place(outlet).await {
+            place.send(frame(&answer));
+        }
+        Ok(false)
+    }
+
+    fn release(&self) {
+        if let (Some(paid), Some(payer)) = (&self.paid, &self.payer) {
+            paid.till.release(&payer.session);
+        }
+    }
 }
 
 /// Serves one session stream that a peer opened, to its end.
@@ -39,17 +72,29 @@ pub(crate) async fn serve<T: Transport, C: Clock, N: Connection>(
     let weak = outlet.downgrade();
     let (tell, admitted) = oneshot::channel();
     let (from, stream) = (connection.peer().0, shared.next_stream());
+    let mut purse = Purse {
+        paid: shared.config.paid.clone(),
+        payer: None,
+    };
     let (session, command) = match Message::decode(first.kind, &first.payload) {
-        Ok(Message::Open(open)) => (
-            open.session,
-            Command::Open {
+        Ok(Message::Open(open)) => {
+            purse.payer = Some(Payer {
                 from,
-                stream,
-                open,
-                outlet,
-                admitted: tell,
-            },
-        ),
+                session: open.session,
+                model: open.model,
+                layers: open.end.saturating_sub(open.first),
+            });
+            (
+                open.session,
+                Command::Open {
+                    from,
+                    stream,
+                    open,
+                    outlet,
+                    admitted: tell,
+                },
+            )
+        }
         Ok(Message::Attach { session }) => (
             session,
             Command::Attach {
@@ -75,8 +120,9 @@ pub(crate) async fn serve<T: Transport, C: Clock, N: Connection>(
     if admitted.await.unwrap_or(false) {
         connection.trust();
         let commands = shared.commands.clone();
-        let reader = tokio::spawn(read(receiver, weak, commands, bond));
+        let reader = tokio::spawn(read(receiver, weak, commands, bond, purse.clone()));
         pump(shared, sender, frames, reader.abort_handle()).await;
+        purse.release();
     } else {
         let reader = tokio::spawn(async move { while let Ok(Some(_)) = receiver.recv().await {} });
         pump(shared, sender, frames, reader.abort_handle()).await;
@@ -119,6 +165,7 @@ async fn read<R: FrameReceiver>(
     outlet: mpsc::WeakSender<Frame>,
     commands: mpsc::Sender<Command>,
     bond: Bond,
+    purse: Purse,
 ) {
     let Bond {
         from,
@@ -136,6 +183,11 @@ async fn read<R: FrameReceiver>(
                 let text = "a stream carries one session; open another stream";
                 break Some(Refusal::new(RefusalCode::Protocol, text));
             }
+            Ok(Message::Pay(message)) => match purse.on(message, &outlet).await {
+                Ok(true) => Message::Pay(message),
+                Ok(false) => continue,
+                Err(refusal) => break Some(refusal),
+            },
             Ok(message) => message,
             Err(e) => {
                 let text = format!("a message does not decode: {e}");

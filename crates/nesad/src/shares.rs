@@ -14,10 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nesa_codec::Digest;
 use nesa_model::Shard;
 use nesa_net::{Clock, Connection, Frame, FrameReceiver, FrameSender, Stream, Transport};
+use nesa_pipeline::paid::{Charge, PAY_WAIT_MS_MAX, Pay};
 use nesa_pipeline::share::{Effect, Holder, HolderMetrics, Input, Message};
 use nesa_pipeline::{Refusal, RefusalCode};
 
 use crate::node::Shared;
+use crate::pay::{self, Paid, Payer, Paying};
 use crate::session::{FIRST_FRAME_MS_MAX, SEND_MS_MAX};
 pub(crate) use desk::Desk;
 
@@ -39,6 +41,23 @@ impl Drop for Session<'_> {
         self.shares.step(0, Input::Ended { session: self.name });
     }
 }
+
+/// Frees a lane of its session when the stream's task ends.
+struct Bound<'a> {
+    till: Option<&'a nesa_pipeline::paid::Till>,
+    name: Digest,
+}
+
+impl Drop for Bound<'_> {
+    fn drop(&mut self) {
+        if let Some(till) = self.till {
+            till.release(&self.name);
+        }
+    }
+}
+
+/// Time between looks for a voucher, in ms.
+const PAY_LOOK_MS: u64 = 10;
 
 impl Shares {
     pub(crate) fn new(holder: Holder, desk: Desk) -> Self {
@@ -93,10 +112,22 @@ pub(crate) async fn serve<T: Transport, C: Clock, N: Connection>(
     let (from, shares) = (connection.peer().0, &shared.shares);
     let open = match Message::decode(first.kind, &first.payload) {
         Ok(Message::Open(open)) => open,
-        Ok(_) => return refuse(sender, "a share stream starts with Open").await,
-        Err(e) => return refuse(sender, &format!("the first message does not decode: {e}")).await,
+        Ok(_) => return refuse(&mut sender, "a share stream starts with Open").await,
+        Err(e) => {
+            return refuse(
+                &mut sender,
+                &format!("the first message does not decode: {e}"),
+            )
+            .await;
+        }
     };
     let name = open.session;
+    let payer = Payer {
+        from,
+        session: name,
+        model: open.model,
+        layers: (open.ranges.iter()).fold(0, |n, r| n + r.1.saturating_sub(r.0)),
+    };
     let input = Input::Message {
         from,
         session: name,
@@ -107,11 +138,29 @@ pub(crate) async fn serve<T: Transport, C: Clock, N: Connection>(
         carry_out(shared, &mut sender, effects, name).await;
         return;
     }
+    let paid = shared.config.paid.as_ref();
     let _session = Session { shares, name };
+    let _bound = Bound {
+        till: paid.map(|p| &p.till),
+        name,
+    };
     connection.trust();
     if !carry_out(shared, &mut sender, effects, name).await {
         return;
     }
+    if flights(shared, (&mut sender, &mut receiver), &payer).await {
+        let _ = sender.finish().await;
+    }
+}
+
+/// Takes a session's flights and pay until it ends; whether this side ends the stream in order.
+async fn flights<T: Transport, C: Clock, S: FrameSender, R: FrameReceiver>(
+    shared: &Shared<T, C>,
+    (sender, receiver): (&mut S, &mut R),
+    payer: &Payer,
+) -> bool {
+    let (from, name, shares) = (payer.from, payer.session, &shared.shares);
+    let paid = shared.config.paid.as_ref();
     let idle_ms = shares.holder().config().idle_ms_max;
     loop {
         let arrived = tokio::select! {
@@ -122,24 +171,78 @@ pub(crate) async fn serve<T: Transport, C: Clock, N: Connection>(
         let input = match arrived {
             None => Input::Quiet { session: name },
             Some(Ok(Some(frame))) => match Message::decode(frame.kind, &frame.payload) {
+                Ok(Message::Pay(message)) => {
+                    let Some(answer) = payment(paid, payer, message).await else {
+                        continue;
+                    };
+                    let refused = matches!(answer, Message::Refused(_));
+                    let effects = vec![Effect::Send {
+                        kind: answer.kind(),
+                        payload: answer.payload(),
+                        delay_ms: 0,
+                    }];
+                    if !carry_out(shared, sender, effects, name).await || refused {
+                        break;
+                    }
+                    continue;
+                }
                 Ok(message) => Input::Message {
                     from,
                     session: name,
                     message,
                 },
-                Err(e) => return refuse(sender, &format!("a message does not decode: {e}")).await,
+                Err(e) => {
+                    refuse(sender, &format!("a message does not decode: {e}")).await;
+                    return false;
+                }
             },
             Some(_) => break,
         };
+        voucher_comes(shared, &input).await;
         let effects = shares.step(shared.clock.now_ms(), input);
-        if !carry_out(shared, &mut sender, effects, name).await {
-            return;
+        if !carry_out(shared, sender, effects, name).await {
+            return false;
         }
     }
-    let _ = sender.finish().await;
+    true
 }
 
-async fn refuse<S: FrameSender>(mut sender: S, text: &str) {
+/// What answers a message about pay; nothing where it was only noted.
+async fn payment(paid: Option<&Paid>, payer: &Payer, message: Pay) -> Option<Message> {
+    let done = match paid {
+        Some(paid) => paid.on(payer, message).await,
+        None => Err(pay::free()),
+    };
+    match done {
+        Ok(Paying::Noted) => None,
+        Ok(Paying::Terms(terms)) => Some(Message::Pay(terms)),
+        Ok(Paying::Ready) => Some(Message::Ready),
+        Err(refusal) => Some(Message::Refused(refusal)),
+    }
+}
+
+/// Waits, but not long, until a flight is paid for: its lane's voucher may be under way on another stream.
+async fn voucher_comes<T: Transport, C: Clock>(shared: &Shared<T, C>, input: &Input) {
+    let Input::Message {
+        session,
+        message: Message::Shares { rows, .. },
+        ..
+    } = input
+    else {
+        return;
+    };
+    let Some(paid) = &shared.config.paid else {
+        return;
+    };
+    let mut waited = 0;
+    while paid.till.covers(session, u64::from(*rows)) == Charge::Unpaid && waited < PAY_WAIT_MS_MAX
+    {
+        shared.clock.sleep(PAY_LOOK_MS).await;
+        waited += PAY_LOOK_MS;
+    }
+}
+
+async fn refuse<S: FrameSender>(sender: &mut S, text: &str) {
     let refusal = Message::Refused(Refusal::new(RefusalCode::Protocol, text));
     let frame = Frame::new(refusal.kind(), refusal.payload());
     if sender.send(frame).await.is_ok() {

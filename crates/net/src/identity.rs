@@ -173,6 +173,13 @@ impl Identity {
         self.key.sign(&namespace.bound(message)).to_bytes()
     }
 
+    /// Signs a digest as it is, for formats of others that have no namespace of this kind. It must
+    /// come from a hash that separates its uses by itself, as `nesa_codec::Hasher` does.
+    #[must_use]
+    pub fn sign_digest(&self, digest: &[u8; 32]) -> [u8; SIGNATURE_BYTES] {
+        self.key.sign(digest).to_bytes()
+    }
+
     /// Reads the key at `path`, or creates it there (PEM, mode 0600) if there is no file. Two
     /// processes that start at once end with the same key.
     ///

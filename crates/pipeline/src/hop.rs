@@ -2,6 +2,7 @@
 
 mod compute;
 mod kept;
+mod pay;
 mod session;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,6 +14,7 @@ use nesa_model::{KvCache, Shard};
 use nesa_proof::Trace;
 
 use crate::fault::Fault;
+use crate::paid::{Charge, Till, books};
 use crate::wire::{FLIGHT_ROWS_MAX, Message, Next, Open, Refusal, RefusalCode};
 pub use kept::Kept;
 
@@ -49,6 +51,8 @@ pub struct HopConfig {
     pub kept_ms_max: u64,
     /// The lie that this node tells; none but in tests of the evidence.
     pub fault: Option<Fault>,
+    /// The books, where the node works for pay only.
+    pub till: Option<Till>,
 }
 
 impl Default for HopConfig {
@@ -66,6 +70,7 @@ impl Default for HopConfig {
             kept_bytes_max: 256 << 20,
             kept_ms_max: 900_000,
             fault: None,
+            till: None,
         }
     }
 }
@@ -318,9 +323,12 @@ impl Hop {
             .map(|(id, _)| *id)
             .collect();
         let reason = || Refusal::new(RefusalCode::Unknown, "the session was idle for too long");
-        old.iter()
+        let mut effects: Vec<Effect> = old
+            .iter()
             .flat_map(|id| self.refuse(id, reason()))
-            .collect()
+            .collect();
+        effects.extend(self.unpaid(now_ms));
+        effects
     }
 
     /// Ends a session with a refusal.
@@ -438,10 +446,20 @@ impl Hop {
             Message::Attach { .. } if is_previous => Ok(Vec::new()),
             Message::Rows { start, rows } if is_previous => {
                 s.admit(start, &rows, self.config.flights_queued_max)?;
-                if s.queue.is_empty() {
-                    self.turn.push_back(*id);
+                let till = self.config.till.as_ref();
+                if till.is_some_and(|t| t.covers(id, 0) == Charge::Unbound) {
+                    return Err(books::unbound());
                 }
+                let is_first = s.queue.is_empty();
                 s.queue.push_back((start, rows));
+                if is_first {
+                    self.line_up(id);
+                }
+                Ok(Vec::new())
+            }
+            // It is in the books already: what waits for pay may go on.
+            Message::Pay(_) if is_client => {
+                self.line_up_unpaid();
                 Ok(Vec::new())
             }
             Message::Check if is_client => {

@@ -14,6 +14,7 @@ pub mod deploy;
 pub mod dispute;
 pub mod fault;
 pub mod hop;
+pub mod paid;
 pub mod share;
 pub mod wire;
 

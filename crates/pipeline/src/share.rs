@@ -18,10 +18,13 @@ pub use nesa_proof::share::{Share, SignedHolder};
 pub use fault::ShareFault;
 pub use holder::{Effect, Holder, HolderConfig, HolderMetrics, Input, Task};
 
+use crate::paid::Pay;
 use crate::wire::{PAYLOAD_BYTES_MAX, Refusal};
 
 /// Version of the share protocol.
 pub const SHARE_VERSION: u16 = 1;
+/// Kind of the first message about pay.
+const PAY_KIND: u8 = 11;
 
 /// Opens a session on one holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +76,8 @@ pub enum Message {
     Close,
     /// The holder refuses; the session is over.
     Refused(Refusal),
+    /// About pay.
+    Pay(Pay),
 }
 
 impl Message {
@@ -88,6 +93,7 @@ impl Message {
             Self::Signed(_) => 6,
             Self::Close => 7,
             Self::Refused(_) => 10,
+            Self::Pay(p) => PAY_KIND + p.code(),
         }
     }
 
@@ -119,6 +125,7 @@ impl Message {
             } => return answer_payload(*flight, values, |_| *signature),
             Self::Signed(signed) => signed.encode(&mut w),
             Self::Refused(r) => return crate::Message::Refused(r.clone()).payload(),
+            Self::Pay(p) => p.encode(&mut w),
         }
         w.into_bytes()
     }
@@ -156,6 +163,7 @@ impl Message {
                 crate::Message::Refused(refusal) => return Ok(Self::Refused(refusal)),
                 _ => return Err(DecodeError::Invalid("refusal")),
             },
+            PAY_KIND.. => Self::Pay(Pay::decode(kind - PAY_KIND, &mut r)?),
             _ => return Err(DecodeError::Invalid("message kind")),
         };
         r.finish()?;

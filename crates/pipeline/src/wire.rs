@@ -5,12 +5,16 @@ use nesa_model::spec::limits;
 use nesa_proof::checked::Sums;
 use nesa_proof::{LayerOpening, SignedHop};
 
+use crate::paid::Pay;
+
 /// Version of the session protocol.
 pub const PROTOCOL_VERSION: u16 = 1;
 /// Largest payload: an opening of one layer over a full context of a wide model.
 pub const PAYLOAD_BYTES_MAX: usize = 32 << 20;
 /// Most rows in one flight.
 pub const FLIGHT_ROWS_MAX: usize = 512;
+/// Kind of the first message about pay.
+const PAY_KIND: u8 = 13;
 /// Longest refusal text, in bytes.
 const TEXT_BYTES_MAX: usize = 512;
 
@@ -61,6 +65,8 @@ pub enum RefusalCode {
     Draining,
     /// The request is larger than a limit of the node.
     TooLarge,
+    /// The node works for pay, and this is not paid for.
+    Unpaid,
 }
 
 /// A refusal with its reason for people.
@@ -118,6 +124,8 @@ pub enum Message {
     Check,
     /// Hop to client, after the rows of a flight: the exact sums of its products.
     Sums(Sums),
+    /// About pay.
+    Pay(Pay),
 }
 
 impl Refusal {
@@ -151,6 +159,7 @@ impl Message {
             Self::Refused(_) => 10,
             Self::Check => 11,
             Self::Sums(_) => 12,
+            Self::Pay(p) => PAY_KIND + p.code(),
         }
     }
 
@@ -185,6 +194,7 @@ impl Message {
                 w = Writer::with_capacity(16 + sums.bytes.len());
                 sums.encode(&mut w);
             }
+            Self::Pay(p) => p.encode(&mut w),
         }
         w.into_bytes()
     }
@@ -230,6 +240,7 @@ impl Message {
             }),
             11 => Self::Check,
             12 => Self::Sums(Sums::decode(&mut r)?),
+            PAY_KIND.. => Self::Pay(Pay::decode(kind - PAY_KIND, &mut r)?),
             _ => return Err(DecodeError::Invalid("message kind")),
         };
         r.finish()?;
@@ -247,6 +258,7 @@ fn code(v: u8) -> Result<RefusalCode, DecodeError> {
         C::Unknown,
         C::Draining,
         C::TooLarge,
+        C::Unpaid,
     ];
     all.get(usize::from(v))
         .copied()
@@ -368,7 +380,7 @@ mod tests {
         for _ in 0..20_000 {
             let len = (n.bits() % 90) as usize;
             let bytes: Vec<u8> = (0..len).map(|_| n.bits() as u8).collect();
-            let kind = (n.bits() % 14) as u8;
+            let kind = (n.bits() % 18) as u8;
             if let Ok(m) = Message::decode(kind, &bytes) {
                 assert_eq!(m.payload(), bytes);
             }

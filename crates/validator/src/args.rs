@@ -78,4 +78,7 @@ pub(crate) struct Run {
     /// Seconds that an empty node asks others for a recent state before it starts from genesis
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(crate) sync: u64,
+    /// End when standard input ends: for programs that start a ledger
+    #[arg(long)]
+    pub(crate) exit_with_stdin: bool,
 }

@@ -228,7 +228,7 @@ async fn serve(
     std::io::stdout().flush()?;
     let node = chain.node.clone();
     let served = tokio::select! {
-        () = rpc::serve(socket, all(chain, giver), ended()) => Ok(()),
+        () = rpc::serve(socket, all(chain, giver), ended(r.exit_with_stdin)) => Ok(()),
         why = broken(&node, running) => Err(why),
     };
     indexer.abort();
@@ -250,7 +250,27 @@ async fn broken(node: &Node<LedgerMachine>, running: &Running) -> anyhow::Error 
     }
 }
 
-async fn ended() {
+/// Ends when standard input does.
+async fn stdin_ended() {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let watch = std::thread::Builder::new().name("nesa-stdin".into());
+    let watched = watch.spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = tell.send(());
+    });
+    if watched.is_err() || told.await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn ended(with_stdin: bool) {
+    tokio::select! {
+        () = signalled() => {}
+        () = stdin_ended(), if with_stdin => {}
+    }
+}
+
+async fn signalled() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

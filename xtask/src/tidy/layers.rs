@@ -41,11 +41,13 @@ const LAYERS: [(&str, u8); 29] = [
     ("nesa-e2e", 6),
 ];
 /// All edges within one layer.
-const SIDEWAYS: [(&str, &str); 8] = [
+const SIDEWAYS: [(&str, &str); 10] = [
     ("nesa-attack", "nesa-privacy"),
     ("nesa-model", "nesa-kernels"),
     ("nesa-decision", "nesa-model"),
     ("nesa-client", "nesa-pipeline"),
+    ("nesa-client", "nesa-ledger"),
+    ("nesa-pipeline", "nesa-ledger"),
     ("nesa-evm", "nesa-ledger"),
     ("nesa-storage", "nesa-shards"),
     ("nesa-wallet", "nesa-shards"),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::dispute::onchain::OnLedger;
 use super::network::{self, Asking};
-use super::{private, prove, refereed};
+use super::{paying, private, prove, refereed};
 use crate::net::answer::Answer;
 use crate::net::fleet::{Fleet, Node};
 use crate::net::setup::{self, Prepared, Question};
@@ -70,6 +70,7 @@ pub(crate) fn run(what: &Ask, context: &Context) -> Result<(), Failure> {
         .await;
         // Whatever happened, nodes that this call started end with it.
         let fleet = network.fleet.nodes.clone();
+        let settled = paying::settle(context, &network).await;
         network.stop().await;
         let answer = done?;
         let path = setup::write_receipt(&context.home, &answer, what.receipt.as_deref())?;
@@ -78,6 +79,7 @@ pub(crate) fn run(what: &Ask, context: &Context) -> Result<(), Failure> {
             let files = refereed.caught.iter().filter_map(|c| c.evidence.as_deref());
             value["ledger"] = tokio::task::block_in_place(|| bench.settle_all(context, files));
         }
+        value["paid"] = paying::report(&settled, &answer);
         if proved {
             let inference = prove::inference_of(&answer.bundle);
             let out = path.with_extension("nesaproof");
@@ -267,6 +269,7 @@ pub(crate) fn summary(v: &Value) -> String {
         ),
     ];
     lines.extend(private::lines(&v["hss"]));
+    lines.push(paying::line(&v["paid"]));
     for liar in v["liars"].as_array().into_iter().flatten() {
         lines.push(format!(
             "left out   node {} ({}){}",

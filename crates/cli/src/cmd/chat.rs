@@ -6,6 +6,7 @@ use nesa_checkpoint::Message;
 
 use super::ask;
 use super::network::{self, Asking};
+use super::paying;
 use crate::net::setup::{self, Question};
 use crate::{Context, Failure};
 
@@ -40,7 +41,8 @@ pub(crate) fn run(what: &Chat, context: &Context) -> Result<(), Failure> {
                 let answer = ask::one(context, &network.fleet, &prepared, &q).await?;
                 let path = setup::write_receipt(&context.home, &answer, None)?;
                 let path = path.display().to_string();
-                let value = ask::report(&answer, &prepared, &network.fleet.nodes, &path);
+                let mut value = ask::report(&answer, &prepared, &network.fleet.nodes, &path);
+                value["paid"] = paying::report(&[], &answer);
                 if context.out.is_json() {
                     context.out.result(&value, String::new);
                 } else {
@@ -51,6 +53,12 @@ pub(crate) fn run(what: &Chat, context: &Context) -> Result<(), Failure> {
             Ok(())
         };
         let done = talk().await;
+        for s in paying::settle(context, &network).await {
+            let tx = s.tx.as_deref().unwrap_or("-");
+            context
+                .out
+                .step(&format!("paid {} NES: {tx}", s.amount.decimal()));
+        }
         network.stop().await;
         done
     })

@@ -16,10 +16,12 @@ mod key;
 mod model;
 pub(crate) mod network;
 mod node;
+mod paying;
 mod private;
 mod prove;
 mod refereed;
 mod requests;
+mod session;
 mod stake;
 mod up;
 mod verify;
@@ -58,6 +60,9 @@ pub(crate) enum Command {
     /// Make, list and move keys that own NES
     #[command(subcommand)]
     Key(key::Key),
+    /// List, show and end payment sessions
+    #[command(subcommand)]
+    Session(session::Session),
     /// Hold and send NES
     #[command(subcommand)]
     Wallet(wallet::Wallet),
@@ -99,6 +104,7 @@ impl Command {
             Self::Verify(v) => verify::run(&v, context),
             Self::Model(m) => m.run(context),
             Self::Key(k) => k.run(context),
+            Self::Session(s) => s.run(context),
             Self::Wallet(w) => w.run(context),
             Self::Faucet(f) => faucet::run(&f, context),
             Self::Stake(s) => stake::stake(&s, context),

@@ -9,6 +9,7 @@ use nesa_storage::ModelDir;
 use nesa_storage::pull::catalog;
 
 use super::model;
+use crate::net::bank::Bank;
 use crate::net::fleet::{Fleet, Node};
 use crate::net::local::{LocalNodes, NodeOptions, state_file};
 use crate::net::record::Record;
@@ -116,6 +117,9 @@ pub(crate) struct Nodes {
     /// Use the nodes that the bootstrap node at this address knows
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) bootstrap: Option<String>,
+    /// Pay nodes on the ledger whose endpoint this is [default: that of the running local network]
+    #[arg(long, value_name = "URL")]
+    pub(crate) ledger: Option<String>,
     /// Use the nodes listed in this file: `[{"peer", "address", "operator", "region"}]`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["nodes", "bootstrap"])]
     pub(crate) network: Option<PathBuf>,
@@ -137,6 +141,10 @@ pub(crate) struct Network {
 impl Network {
     /// Ends what this call started.
     pub(crate) async fn stop(self) {
+        if let Some(bank) = &self.fleet.bank {
+            // Whoever wants to say what was paid has settled before.
+            let _ = bank.close().await;
+        }
         self.fleet.close().await;
         if let Some(local) = self.local {
             local.stop().await;
@@ -231,6 +239,7 @@ pub(crate) async fn network(context: &Context, which: &Nodes) -> Result<Network,
     if let Some(bootstrap) = &which.bootstrap {
         let mut fleet = Fleet::new(Vec::new(), &key, true)?;
         fleet.nodes = crate::net::fleet::discover(&fleet, bootstrap).await?;
+        fleet.bank = named(context, which)?;
         return Ok(Network { fleet, local: None });
     }
     if let Some(file) = &which.network {
@@ -240,20 +249,34 @@ pub(crate) async fn network(context: &Context, which: &Nodes) -> Result<Network,
             address.is_ok_and(|a| a.ip().is_loopback())
         };
         let remote = !nodes.iter().all(here);
-        return Ok(Network {
-            fleet: Fleet::new(nodes, &key, remote)?,
-            local: None,
-        });
+        let mut fleet = Fleet::new(nodes, &key, remote)?;
+        fleet.bank = named(context, which)?;
+        return Ok(Network { fleet, local: None });
     }
     if which.nodes.is_none()
         && which.record.is_none()
         && let Some(nodes) = running(context).await?
     {
-        return Ok(Network {
-            fleet: Fleet::new(nodes, &key, false)?,
-            local: None,
-        });
+        let mut fleet = Fleet::new(nodes, &key, false)?;
+        fleet.bank = super::paying::running(context)?;
+        return Ok(Network { fleet, local: None });
     }
+    own(context, which, None).await
+}
+
+/// The bank on the ledger that was named.
+fn named(context: &Context, which: &Nodes) -> Result<Option<Bank>, Failure> {
+    let rpc = which.ledger.as_deref();
+    rpc.map(|rpc| super::paying::bank(context, rpc)).transpose()
+}
+
+/// A local network of this call's own, which works for pay where a ledger is given.
+pub(crate) async fn own(
+    context: &Context,
+    which: &Nodes,
+    ledger: Option<&str>,
+) -> Result<Network, Failure> {
+    let key = context.home.keys()?.join("client.pem");
     let n = which.nodes.unwrap_or(NODES);
     if !(1..=64).contains(&n) {
         return Err(Failure::usage(
@@ -261,14 +284,22 @@ pub(crate) async fn network(context: &Context, which: &Nodes) -> Result<Network,
         ));
     }
     context.out.note(&format!("starting {n} nodes"));
+    let mut extra = which.node_arg.clone();
+    if let Some(rpc) = ledger {
+        extra.extend(["--ledger".to_owned(), rpc.to_owned()]);
+    }
     let options = NodeOptions {
         record: which.record.clone(),
         simd: Some(context.config.simd.name().to_owned()).filter(|s| s != "auto"),
         threads: 1,
-        extra: which.node_arg.clone(),
+        extra,
     };
     let local = LocalNodes::start(&context.home, n, &options).await?;
     let mut fleet = Fleet::new(local.nodes.clone(), &key, false)?;
+    if let Some(rpc) = ledger {
+        super::paying::fund(context, rpc, &local.payouts).await?;
+        fleet.bank = Some(super::paying::bank(context, rpc)?);
+    }
     if let Some(folder) = &which.record {
         fleet.record = Some(Record::create(&folder.join("client"))?);
     }
@@ -328,6 +359,11 @@ pub(crate) async fn deploy(
         let done = sent.fetch_add(n, std::sync::atomic::Ordering::Relaxed) + n;
         bar.set("send blocks to nodes", done, total.max(done));
     };
+    if network.fleet.bank.is_some()
+        && let Some(rpc) = super::paying::running_rpc(context)?
+    {
+        super::paying::push_prepared(context, &rpc, prepared).await?;
+    }
     Ok(prepared.deploy(&network.fleet, &on).await?)
 }
 

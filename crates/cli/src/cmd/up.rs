@@ -6,6 +6,7 @@ use nesa_gateway::{ApiKey, Gateway, Limits};
 use serde_json::{Value, json};
 
 use super::network::{self, NODES, Nodes, Tiers};
+use super::paying;
 use crate::net::backend::NetworkBackend;
 use crate::net::local::state_file;
 use crate::{Context, Failure};
@@ -28,6 +29,9 @@ pub(crate) struct Up {
     /// Port of the endpoint on 127.0.0.1; 0 takes any
     #[arg(long, default_value_t = 8337, value_name = "PORT")]
     port: u16,
+    /// Run no ledger: nodes work without pay
+    #[arg(long)]
+    no_ledger: bool,
     #[command(flatten)]
     nodes: Nodes,
 }
@@ -55,14 +59,25 @@ pub(crate) fn run(what: &Up, context: &Context) -> Result<(), Failure> {
             .map_err(|e| Failure::failed(format!("the endpoint: {e}; try --port 0")))?;
         let model = network::model(context, what.model.as_deref())?;
         let prepared = network::prepare(context, &model, &what.tier)?;
-        let network = network::network(context, &nodes).await?;
+        let ledger = match nodes.nodes.is_some() && !what.no_ledger {
+            true => Some(paying::start(context).await?),
+            false => None,
+        };
+        let network = match &ledger {
+            Some(ledger) => {
+                paying::push_prepared(context, &ledger.rpc, &prepared).await?;
+                network::own(context, &nodes, Some(&ledger.rpc)).await?
+            }
+            None => network::network(context, &nodes).await?,
+        };
         network::deploy(context, &network, &prepared).await?;
         let state = state_file(&context.home.run()?);
         let list = serde_json::to_vec(&network.fleet.nodes).unwrap_or_default();
         nesa_storage::disk::write(&state, &list, nesa_storage::disk::Access::Owner)
             .map_err(nesa_storage::Error::from)?;
         let key = api_key(context)?;
-        announce(context, &network, &address.to_string(), key.reveal());
+        let rpc = ledger.as_ref().map(|l| l.rpc.as_str());
+        announce(context, &network, (&address.to_string(), rpc), key.reveal());
         let network = Arc::new(network);
         let backend =
             NetworkBackend::new(context, Arc::clone(&network), model, prepared, assurance)?;
@@ -71,10 +86,20 @@ pub(crate) fn run(what: &Up, context: &Context) -> Result<(), Failure> {
             .await;
         let _ = nesa_storage::disk::remove(&state);
         context.out.step("stopping the nodes");
+        for s in paying::settle(context, &network).await {
+            let tx = s.tx.as_deref().unwrap_or("-");
+            context.out.step(&format!(
+                "paid {} NES for the endpoint's answers: {tx}",
+                s.amount.decimal()
+            ));
+        }
         match Arc::try_unwrap(network) {
             Ok(network) => network.stop().await,
             // An answer still runs; its nodes end with this process.
             Err(network) => network.fleet.close().await,
+        }
+        if let Some(ledger) = ledger {
+            paying::stop(context, ledger).await?;
         }
         served.map_err(|e| Failure::failed(format!("the endpoint: {e}; start `nesa up` again")))
     })
@@ -95,7 +120,12 @@ fn api_key(context: &Context) -> Result<ApiKey, Failure> {
     }
 }
 
-fn announce(context: &Context, network: &network::Network, address: &str, key: &str) {
+fn announce(
+    context: &Context,
+    network: &network::Network,
+    (address, ledger): (&str, Option<&str>),
+    key: &str,
+) {
     let pids = network.pids();
     let nodes: Vec<Value> = (network.fleet.nodes.iter().enumerate())
         .map(|(i, n)| {
@@ -103,11 +133,15 @@ fn announce(context: &Context, network: &network::Network, address: &str, key: &
         })
         .collect();
     let endpoint = format!("http://{address}/v1");
-    let value = json!({"endpoint": endpoint, "api_key": key, "nodes": nodes, "web": Value::Null});
+    let value = json!({"endpoint": endpoint, "api_key": key, "nodes": nodes, "web": Value::Null, "ledger": ledger});
+    let pay = ledger.map_or_else(
+        || "none: these nodes work without pay".to_owned(),
+        |rpc| format!("{rpc}  (nodes are paid; this home's key holds all NES of this chain)"),
+    );
     context.out.result(&value, || {
         format!(
             "{} nodes are running (development identities on this machine)\n\nendpoint  {endpoint}\n\
-             api key   {key}\n\nask it:   nesa ask \"Why is the sky blue?\"\nor from any OpenAI client:\n  \
+             api key   {key}\nledger    {pay}\n\nask it:   nesa ask \"Why is the sky blue?\"\nor from any OpenAI client:\n  \
              export OPENAI_BASE_URL={endpoint}\n  export OPENAI_API_KEY={key}\n\nCtrl-C stops the network.",
             nodes.len()
         )

@@ -12,6 +12,7 @@ use nesa_proof::checked::Subject;
 use nesa_proof::verify::Verdict;
 
 use super::NetworkError;
+use super::bank::Purse;
 use super::checking::CheckCost;
 use super::closing::collect;
 use super::fleet::{Fleet, split};
@@ -41,6 +42,8 @@ pub struct Answer {
     pub private: Option<PrivateCost>,
     /// At level `refereed`: who the second sides were, and who lost a dispute.
     pub refereed: Option<Refereed>,
+    /// The payment session that it was paid from; none where nodes are not paid.
+    pub purse: Option<Arc<Purse>>,
 }
 
 /// Packed blocks of the served model for recomputation, by layer.
@@ -109,6 +112,9 @@ pub async fn answer(
     let (finish, first_token_s) = match generated {
         Ok(done) => done,
         Err(e) => {
+            if let Some(pay) = &session.pay {
+                pay.purse.give_up();
+            }
             session.close().await;
             return Err(e);
         }
@@ -116,8 +122,21 @@ pub async fn answer(
     let total_s = started.elapsed().as_secs_f64();
     let tokens_per_second = rate(ask.answer().len(), total_s, first_token_s);
     let checked = collect(&mut session, &ask, assurance, engine, blocks).await;
+    let purse = session.pay.as_ref().map(|p| Arc::clone(&p.purse));
+    let paid = match &checked {
+        Ok((bundle, ..)) => {
+            let statements: Vec<Digest> =
+                bundle.hops.iter().map(|h| h.statement.digest()).collect();
+            session.pay_up(&statements).await
+        }
+        Err(_) => {
+            purse.iter().for_each(|p| p.give_up());
+            Ok(())
+        }
+    };
     session.close().await;
     let (bundle, verdict, cost) = checked?;
+    paid?;
     Ok(Answer {
         text: ask.text_so_far().map_err(NetworkError::Client)?,
         finish,
@@ -128,6 +147,7 @@ pub async fn answer(
         checked: cost,
         private: None,
         refereed: None,
+        purse,
     })
 }
 

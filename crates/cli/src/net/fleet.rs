@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::NetworkError;
+use super::bank::Bank;
 use super::record::Record;
 
 /// One node as its operator announced it.
@@ -36,6 +37,8 @@ pub struct Fleet {
     pub nodes: Vec<Node>,
     /// Keeps what nodes send here, where that is wanted.
     pub record: Option<Record>,
+    /// Pays the nodes, where they are paid.
+    pub bank: Option<Bank>,
     identity: Identity,
     transport: Quic,
     connections: Mutex<BTreeMap<String, QuicConnection>>,
@@ -96,6 +99,7 @@ impl Fleet {
         Ok(Self {
             nodes,
             record: None,
+            bank: None,
             identity,
             transport,
             connections: Mutex::new(BTreeMap::new()),

@@ -33,6 +33,8 @@ pub struct LocalNodes {
     children: Vec<Child>,
     /// In order.
     pub nodes: Vec<Node>,
+    /// The account that each is paid at, in order, where they are paid.
+    pub payouts: Vec<String>,
 }
 
 /// How to start the nodes.
@@ -68,6 +70,7 @@ impl LocalNodes {
         let mut local = Self {
             children: Vec::new(),
             nodes: Vec::new(),
+            payouts: Vec::new(),
         };
         let mut outputs = Vec::new();
         for i in 0..n {
@@ -90,6 +93,7 @@ impl LocalNodes {
                 }
             };
             local.nodes.push(parse_ready(&line)?);
+            local.payouts.extend(payout(&line));
             // Keep reading, so that the node never blocks on a full pipe.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         }
@@ -172,6 +176,18 @@ fn parse_ready(line: &str) -> Result<Node, NetworkError> {
         operator: text("operator")?,
         region: None,
     })
+}
+
+/// The account that a node names in its ready line.
+fn payout(line: &str) -> Option<String> {
+    let v: serde_json::Value = serde_json::from_str(line).ok()?;
+    v["payout"].as_str().map(str::to_owned)
+}
+
+/// The state file of a running local network's ledger.
+#[must_use]
+pub fn ledger_file(run: &Path) -> PathBuf {
+    run.join("ledger.json")
 }
 
 /// The state file of a running local network.

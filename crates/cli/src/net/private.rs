@@ -2,6 +2,7 @@
 
 mod cost;
 mod model;
+mod pay;
 mod receipt;
 mod session;
 mod streams;

@@ -19,6 +19,7 @@ use super::NetworkError;
 use super::answer::random;
 use super::checking::Checking;
 use super::fleet::Fleet;
+use super::paying::Paying;
 
 /// Messages from hops that wait for the client: rows of three flights and the evidence.
 const INBOX_MAX: usize = 64;
@@ -34,6 +35,7 @@ pub(super) struct Session<'a> {
     senders: Vec<QuicSender>,
     inbox: mpsc::Receiver<(usize, Result<Message, String>)>,
     pub(super) checking: Option<Checking>,
+    pub(super) pay: Option<Paying>,
     /// Flights that were sent and whose last row is not back, while checking.
     under_way: usize,
     // Dropping the last sender would close the inbox.
@@ -83,6 +85,7 @@ impl<'a> Session<'a> {
             senders: Vec::new(),
             inbox,
             checking: None,
+            pay: None,
             under_way: 0,
             _outbox: outbox.clone(),
         };
@@ -95,6 +98,10 @@ impl<'a> Session<'a> {
             }
         }
         session.senders.reverse();
+        if let Some(bank) = &fleet.bank {
+            let dim = ask.model().manifest.shape.dim;
+            session.begin_pay(bank, (dim, ask.capacity())).await?;
+        }
         Ok(session)
     }
 
@@ -194,7 +201,13 @@ impl<'a> Session<'a> {
                     refusal,
                 })
             }
-            Some((i, Ok(m))) => Ok((i, m)),
+            Some((i, Ok(m))) => {
+                if let (Message::Rows { start, .. }, Some(pay)) = (&m, &mut self.pay) {
+                    pay.returned(u64::from(*start) + 1);
+                    self.send_paid().await?;
+                }
+                Ok((i, m))
+            }
             Some((i, Err(reason))) => {
                 self.fleet.forget(self.node(i)).await;
                 Err(self.lost(i, reason))
@@ -240,7 +253,7 @@ impl<'a> Session<'a> {
         rows: Vec<i32>,
     ) -> Result<(), NetworkError> {
         match &mut self.checking {
-            None => self.send(0, &Message::Rows { start, rows }).await,
+            None => self.dispatch(start, rows).await,
             Some(checking) => {
                 checking.hold(start, rows);
                 self.send_held().await
@@ -268,9 +281,20 @@ impl<'a> Session<'a> {
         Ok(true)
     }
 
+    /// Sends a flight, paid for where hops are paid.
+    async fn dispatch(&mut self, start: u32, rows: Vec<i32>) -> Result<(), NetworkError> {
+        match &mut self.pay {
+            None => self.send(0, &Message::Rows { start, rows }).await,
+            Some(pay) => {
+                pay.hold(start, rows);
+                self.send_paid().await
+            }
+        }
+    }
+
     async fn send_held(&mut self) -> Result<(), NetworkError> {
         while let Some((start, rows)) = self.checking.as_mut().and_then(Checking::next) {
-            self.send(0, &Message::Rows { start, rows }).await?;
+            self.dispatch(start, rows).await?;
             self.under_way += 1;
         }
         Ok(())

@@ -64,10 +64,8 @@ impl Hop {
                 session: p.id,
                 message: Message::Sums(sums),
             }));
-            if !p.session.queue.is_empty() {
-                self.turn.push_back(p.id);
-            }
             self.sessions.insert(p.id, p.session);
+            self.line_up(&p.id);
         }
         effects
     }

@@ -25,6 +25,8 @@ pub(super) struct Session {
     /// Flights that wait, as (first position, rows).
     pub(super) queue: VecDeque<(u32, Vec<i32>)>,
     pub(super) used_ms: u64,
+    /// Since when its next flight waits for pay.
+    pub(super) unpaid_since_ms: Option<u64>,
     pub(super) bytes: usize,
     pub(super) signed: Option<(SignedHop, Committed)>,
     /// Most rows of a flight, where the client asked for the sums of all products.
@@ -83,6 +85,7 @@ impl Session {
             trace,
             queue: VecDeque::new(),
             used_ms: now_ms,
+            unpaid_since_ms: None,
             bytes,
             signed: None,
             sums_rows_max: None,

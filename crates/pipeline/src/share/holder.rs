@@ -20,6 +20,7 @@ use nesa_proof::share::{AnswerStatement, advance_by, answer_bytes_digest};
 use super::fault::ShareFault;
 use super::{Message, Open, answer_payload};
 use crate::hop::{PeerKey, Sign, not_served};
+use crate::paid::{Charge, books};
 use crate::wire::{Refusal, RefusalCode};
 pub use outside::{Effect, HolderConfig, HolderMetrics, Input};
 use session::Session;
@@ -245,9 +246,16 @@ impl Holder {
                     share: share.digest(rows),
                     answer: Digest::default(),
                 };
-                s.take(statement, share, &self.config)
-                    .map(|t| vec![Effect::Compute(t)])
+                let task = s.take(statement, share, &self.config)?;
+                let till = self.config.till.as_ref();
+                match till.map_or(Charge::Covered, |t| t.charge(id, u64::from(rows))) {
+                    Charge::Covered => Ok(vec![Effect::Compute(task)]),
+                    Charge::Unpaid => Err(books::unpaid()),
+                    Charge::Unbound => Err(books::unbound()),
+                }
             }
+            // It is in the books already.
+            Message::Pay(_) => Ok(Vec::new()),
             Message::Finish if s.pending.is_none() => {
                 let signed = s.statement(self.key, self.config.price).signed(&*self.sign);
                 Ok(vec![send(&Message::Signed(Box::new(signed)))])

@@ -148,9 +148,8 @@ async fn simulate(
 fn latest(chain: &Chain, at: &Value) -> Result<(), RpcError> {
     let last = chain.node.last().0.height;
     let wanted = match at {
-        Value::Null => last,
         Value::Object(o) if o.contains_key("blockNumber") => number(&at["blockNumber"], last)?,
-        Value::Object(_) => last,
+        Value::Null | Value::Object(_) => last,
         v => number(v, last)?,
     };
     // A caller may have heard of a block just before the next one came.

@@ -12,6 +12,7 @@ mod page;
 mod plain;
 mod registry;
 mod server;
+mod sessions;
 mod show;
 
 use std::sync::Arc;
@@ -72,6 +73,8 @@ pub fn routes(chain: Chain) -> Router {
         .route("/v1/models/{root}", get(registry::one_model))
         .route("/v1/operators/{key}/disputes", get(disputes::of_node))
         .route("/v1/disputes/{id}", get(disputes::one))
+        .route("/v1/accounts/{address}/sessions", get(sessions::of))
+        .route("/v1/sessions/{id}", get(sessions::one))
         .route("/openapi.json", get(openapi::openapi))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_MAX))

@@ -4,7 +4,7 @@ use axum::Json;
 use serde_json::{Map, Value, json};
 
 /// Method, path, what it gives, parameters of the query.
-const PATHS: [(&str, &str, &str, &[&str]); 18] = [
+const PATHS: [(&str, &str, &str, &[&str]); 20] = [
     ("get", "/v1/status", "Height, supply and validators", &[]),
     ("get", "/v1/params", "Parameters with their bounds", &[]),
     (
@@ -23,6 +23,18 @@ const PATHS: [(&str, &str, &str, &[&str]); 18] = [
         "get",
         "/v1/accounts/{address}/bonds",
         "What an address bonded to validators, and what it earned",
+        &[],
+    ),
+    (
+        "get",
+        "/v1/accounts/{address}/sessions",
+        "Payment sessions that an address opened",
+        &["after", "limit"],
+    ),
+    (
+        "get",
+        "/v1/sessions/{id}",
+        "A payment session with its lanes",
         &[],
     ),
     ("get", "/v1/blocks/{height}", "A block", &[]),

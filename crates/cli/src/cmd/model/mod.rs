@@ -6,6 +6,7 @@ mod import_decision;
 pub(crate) mod install;
 mod key;
 mod list;
+mod push;
 mod seal;
 mod show;
 
@@ -22,6 +23,8 @@ pub(crate) enum Model {
     ImportDecision(import_decision::ImportDecision),
     /// Rewrite a model's blocks under the deployment key
     Seal(seal::Seal),
+    /// Register a model on a ledger, with its price
+    Push(push::Push),
     /// List the models that are here
     Ls,
     /// Show a model's shape, root, sizes and bounds
@@ -44,6 +47,7 @@ impl Model {
             Self::Import(i) => install::import(&i, context),
             Self::ImportDecision(i) => import_decision::run(&i, context),
             Self::Seal(s) => seal::run(&s, context),
+            Self::Push(p) => push::run(&p, context),
             Self::Ls => list::ls(context),
             Self::Show(s) => show::run(&s, context),
             Self::Key(k) => key::run(&k, context),

@@ -20,6 +20,9 @@ const WIDTH_FAR: usize = 4;
 /// Holders are far if opening a session takes longer.
 const NEAR_MAX: Duration = Duration::from_millis(4);
 
+/// Positions that the vector of one text may take.
+const ROWS_OF_A_TEXT: u64 = 512;
+
 /// Time since some fixed instant, to measure with.
 fn clock() -> Duration {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -49,6 +52,10 @@ pub(in crate::net) async fn answer(
     let (started, cpu_before) = (Instant::now(), cpu::seconds());
     let parts = private.private(fleet, engine.level())?;
     let mut session = Session::open(fleet, &parts, prepared.root()).await?;
+    let positions = (request.prompt.len() + request.max_tokens) as u64;
+    session
+        .begin_pay(&parts, prepared.root(), positions)
+        .await?;
     let far = session.opened_in > NEAR_MAX;
     let request = PrivateRequest {
         prompt: request.prompt,
@@ -81,11 +88,14 @@ pub(in crate::net) async fn answer(
     };
     let ran = carry(&mut session, &mut ask, engine, &mut tell).await;
     if let Err(e) = ran {
+        session.give_up();
         session.close_all().await;
         return Err(receipt::blame(e, fleet, private, ask.liars())?);
     }
     let cpu_s = cpu_before.zip(cpu::seconds()).map(|(a, b)| b - a);
     let signed = session.sign(&ask).await;
+    session.pay_up(&signed).await?;
+    let purse = session.purse();
     session.close_all().await;
     let convicted = receipt::convict(private, ask.liars())?;
     let bundle = receipt::bundle(fleet, &ask, private, signed)?;
@@ -104,6 +114,7 @@ pub(in crate::net) async fn answer(
         checked: None,
         private: Some(cost::of(&ask, private, cpu_s, fleet, convicted)),
         refereed: None,
+        purse,
     })
 }
 
@@ -153,6 +164,7 @@ pub async fn embed(
     let model = private.model.root();
     let parts = private.private(fleet, engine.level())?;
     let mut session = Session::open(fleet, &parts, model).await?;
+    session.begin_pay(&parts, model, ROWS_OF_A_TEXT).await?;
     let padding = private.sharing.padding;
     let mut ask = PrivateEmbed::new(model, parts, embedded, padding, random()?.0, clock)?;
     let ran = carry(&mut session, &mut ask, engine, &mut |_, _| ()).await;

@@ -12,13 +12,14 @@ use nesa_proof::share::SignedHolder;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use super::pay::Pay;
 use crate::net::NetworkError;
 use crate::net::fleet::Fleet;
 
 /// Messages from holders that wait for the client.
 const INBOX_MAX: usize = 256;
 /// Longest wait for an answer that a flight cannot go on without.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Longest wait for a holder to take a message; one that does not read must not hold the others up.
 const SEND_MAX: Duration = Duration::from_secs(5);
 /// Longest wait for a holder's last signature.
@@ -29,7 +30,7 @@ type Arrived = (usize, Option<Message>);
 
 /// Open sessions with all holders of a placement.
 pub(super) struct Session<'a> {
-    fleet: &'a Fleet,
+    pub(super) fleet: &'a Fleet,
     senders: Vec<Option<QuicSender>>,
     readers: Vec<Option<AbortHandle>>,
     /// Holders that were never reached, or take nothing: the machine hears of them first.
@@ -37,6 +38,8 @@ pub(super) struct Session<'a> {
     /// Time until the slowest holder had opened its session.
     pub(super) opened_in: Duration,
     inbox: mpsc::Receiver<Arrived>,
+    /// Who is paid from which lane, where holders are paid.
+    pub(super) pay: Option<Pay>,
     // Dropping the last sender would close the inbox.
     _outbox: mpsc::Sender<Arrived>,
 }
@@ -61,6 +64,7 @@ impl<'a> Session<'a> {
             lost: Vec::new(),
             opened_in: Duration::ZERO,
             inbox,
+            pay: None,
             _outbox: outbox.clone(),
         };
         let scheme = private.placement.scheme();
@@ -155,16 +159,33 @@ impl<'a> Session<'a> {
         Ok((sender, reader.abort_handle()))
     }
 
-    async fn next(&mut self, wait: Duration) -> Option<Arrived> {
+    pub(super) async fn next(&mut self, wait: Duration) -> Option<Arrived> {
         tokio::time::timeout(wait, self.inbox.recv()).await.ok()?
     }
 
     /// Sends to a holder; one that takes nothing is lost.
     pub(super) async fn send(&mut self, i: usize, m: &Message) -> bool {
+        let voucher = match (m, &mut self.pay) {
+            (Message::Shares { rows, .. }, Some(pay)) => match pay.before(i, *rows) {
+                Ok(voucher) => voucher,
+                // It wants more ahead than was agreed, or the lane is empty: it gets no more work.
+                Err(_) => {
+                    self.lost.push(i);
+                    return false;
+                }
+            },
+            _ => None,
+        };
         let Some(Some(sender)) = self.senders.get_mut(i) else {
             return false;
         };
-        let sent = tokio::time::timeout(SEND_MAX, sender.send(frame(m))).await;
+        let sent = tokio::time::timeout(SEND_MAX, async {
+            if let Some(voucher) = voucher {
+                sender.send(frame(&Message::Pay(voucher))).await?;
+            }
+            sender.send(frame(m)).await
+        })
+        .await;
         let sent = matches!(sent, Ok(Ok(())));
         if !sent {
             self.lost.push(i);
@@ -189,6 +210,9 @@ impl<'a> Session<'a> {
             return Some(Input::Lost { holder });
         }
         let (i, message) = self.next(ANSWER_MAX).await?;
+        if let (Some(Message::Answer { .. }), Some(pay)) = (&message, &mut self.pay) {
+            pay.answered(i);
+        }
         Some(input(i, message))
     }
 

@@ -136,6 +136,7 @@ impl Table<'_> {
             tokens_per_second: rate(ask.answer().len(), run.seconds, run.first_token_s),
             checked: None,
             private: None,
+            purse: None,
             refereed: Some(Refereed {
                 sides: self.sides(plan),
                 ranges: plan.ranges.clone(),

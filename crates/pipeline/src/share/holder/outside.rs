@@ -5,6 +5,7 @@ use nesa_kernels::Level;
 
 use super::session::Task;
 use crate::hop::PeerKey;
+use crate::paid::Till;
 use crate::share::{Message, ShareFault};
 
 /// Limits of a holder. Beyond any of them it refuses.
@@ -24,6 +25,8 @@ pub struct HolderConfig {
     pub level: Level,
     /// The lie that this node tells; none but in tests.
     pub fault: Option<ShareFault>,
+    /// The books, where the node works for pay only.
+    pub till: Option<Till>,
 }
 
 impl Default for HolderConfig {
@@ -36,6 +39,7 @@ impl Default for HolderConfig {
             price: 0,
             level: Level::detect(),
             fault: None,
+            till: None,
         }
     }
 }
