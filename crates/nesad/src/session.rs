@@ -72,41 +72,16 @@ pub(crate) async fn serve<T: Transport, C: Clock, N: Connection>(
     let weak = outlet.downgrade();
     let (tell, admitted) = oneshot::channel();
     let (from, stream) = (connection.peer().0, shared.next_stream());
-    let mut purse = Purse {
-        paid: shared.config.paid.clone(),
-        payer: None,
-    };
-    let (session, command) = match Message::decode(first.kind, &first.payload) {
-        Ok(Message::Open(open)) => {
-            purse.payer = Some(Payer {
-                from,
-                session: open.session,
-                model: open.model,
-                layers: open.end.saturating_sub(open.first),
-            });
-            (
-                open.session,
-                Command::Open {
-                    from,
-                    stream,
-                    open,
-                    outlet,
-                    admitted: tell,
-                },
-            )
-        }
-        Ok(Message::Attach { session }) => (
-            session,
-            Command::Attach {
-                from,
-                stream,
-                session,
-                outlet,
-                admitted: tell,
-            },
-        ),
-        Ok(_) => return refuse(sender, "a session stream starts with Open or Attach").await,
+    let message = match Message::decode(first.kind, &first.payload) {
+        Ok(message) => message,
         Err(e) => return refuse(sender, &format!("the first message does not decode: {e}")).await,
+    };
+    let purse = Purse {
+        paid: shared.config.paid.clone(),
+        payer: payer(from, &message),
+    };
+    let Some((session, command)) = opening(message, (from, stream), outlet, tell) else {
+        return refuse(sender, "a session stream starts with Open or Attach").await;
     };
     if shared.commands.send(command).await.is_err() {
         sender.reset(nesa_net::CloseReason::Shutdown.code());
@@ -127,6 +102,52 @@ pub(crate) async fn serve<T: Transport, C: Clock, N: Connection>(
         let reader = tokio::spawn(async move { while let Ok(Some(_)) = receiver.recv().await {} });
         pump(shared, sender, frames, reader.abort_handle()).await;
     }
+}
+
+/// What the first message of a stream asks of the actor, with its session.
+fn opening(
+    message: Message,
+    (from, stream): (PeerKey, StreamId),
+    outlet: Outlet,
+    admitted: oneshot::Sender<bool>,
+) -> Option<(Digest, Command)> {
+    match message {
+        Message::Open(open) => {
+            let session = open.session;
+            let open = Command::Open {
+                from,
+                stream,
+                open,
+                outlet,
+                admitted,
+            };
+            Some((session, open))
+        }
+        Message::Attach { session } => {
+            let attach = Command::Attach {
+                from,
+                stream,
+                session,
+                outlet,
+                admitted,
+            };
+            Some((session, attach))
+        }
+        _ => None,
+    }
+}
+
+/// Who may pay for the session that a message opens.
+fn payer(from: PeerKey, message: &Message) -> Option<Payer> {
+    let Message::Open(open) = message else {
+        return None;
+    };
+    Some(Payer {
+        from,
+        session: open.session,
+        model: open.model,
+        layers: open.end.saturating_sub(open.first),
+    })
 }
 
 async fn refuse<S: FrameSender>(mut sender: S, text: &str) {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::network::{self, NODES, Nodes, Tiers};
 use super::paying;
 use crate::net::backend::NetworkBackend;
+use crate::net::ledger::LocalLedger;
 use crate::net::local::state_file;
 use crate::{Context, Failure};
 
@@ -45,15 +46,7 @@ pub(crate) fn run(what: &Up, context: &Context) -> Result<(), Failure> {
     }
     network::runtime()?.block_on(async {
         // Bound first: a second network on the port must fail before it starts anything.
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", what.port))
-            .await
-            .map_err(|e| {
-                Failure::failed(format!(
-                    "port {} on 127.0.0.1: {e}; another network may be running: stop it, or choose \
-                     another port with --port",
-                    what.port
-                ))
-            })?;
+        let listener = bind(what.port).await?;
         let address = listener
             .local_addr()
             .map_err(|e| Failure::failed(format!("the endpoint: {e}; try --port 0")))?;
@@ -86,23 +79,43 @@ pub(crate) fn run(what: &Up, context: &Context) -> Result<(), Failure> {
             .await;
         let _ = nesa_storage::disk::remove(&state);
         context.out.step("stopping the nodes");
-        for s in paying::settle(context, &network).await {
-            let tx = s.tx.as_deref().unwrap_or("-");
-            context.out.step(&format!(
-                "paid {} NES for the endpoint's answers: {tx}",
-                s.amount.decimal()
-            ));
-        }
-        match Arc::try_unwrap(network) {
-            Ok(network) => network.stop().await,
-            // An answer still runs; its nodes end with this process.
-            Err(network) => network.fleet.close().await,
-        }
-        if let Some(ledger) = ledger {
-            paying::stop(context, ledger).await?;
-        }
+        end(context, network, ledger).await?;
         served.map_err(|e| Failure::failed(format!("the endpoint: {e}; start `nesa up` again")))
     })
+}
+
+async fn bind(port: u16) -> Result<tokio::net::TcpListener, Failure> {
+    let bound = tokio::net::TcpListener::bind(("127.0.0.1", port)).await;
+    bound.map_err(|e| {
+        Failure::failed(format!(
+            "port {port} on 127.0.0.1: {e}; another network may be running: stop it, or choose \
+             another port with --port"
+        ))
+    })
+}
+
+/// Settles what the endpoint's answers cost, and stops nodes and ledger.
+async fn end(
+    context: &Context,
+    network: Arc<network::Network>,
+    ledger: Option<LocalLedger>,
+) -> Result<(), Failure> {
+    for s in paying::settle(context, &network).await {
+        let tx = s.tx.as_deref().unwrap_or("-");
+        context.out.step(&format!(
+            "paid {} NES for the endpoint's answers: {tx}",
+            s.amount.decimal()
+        ));
+    }
+    match Arc::try_unwrap(network) {
+        Ok(network) => network.stop().await,
+        // An answer still runs; its nodes end with this process.
+        Err(network) => network.fleet.close().await,
+    }
+    match ledger {
+        Some(ledger) => paying::stop(context, ledger).await,
+        None => Ok(()),
+    }
 }
 
 /// The endpoint's key, made at first use.

@@ -112,9 +112,7 @@ pub async fn answer(
     let (finish, first_token_s) = match generated {
         Ok(done) => done,
         Err(e) => {
-            if let Some(pay) = &session.pay {
-                pay.purse.give_up();
-            }
+            session.pay.iter().for_each(|pay| pay.purse.give_up());
             session.close().await;
             return Err(e);
         }
@@ -124,11 +122,7 @@ pub async fn answer(
     let checked = collect(&mut session, &ask, assurance, engine, blocks).await;
     let purse = session.pay.as_ref().map(|p| Arc::clone(&p.purse));
     let paid = match &checked {
-        Ok((bundle, ..)) => {
-            let statements: Vec<Digest> =
-                bundle.hops.iter().map(|h| h.statement.digest()).collect();
-            session.pay_up(&statements).await
-        }
+        Ok((bundle, ..)) => session.pay_up(&statements(bundle)).await,
         Err(_) => {
             purse.iter().for_each(|p| p.give_up());
             Ok(())
@@ -149,6 +143,12 @@ pub async fn answer(
         refereed: None,
         purse,
     })
+}
+
+/// Digests of what the hops stated: the transcript that is paid for.
+fn statements(bundle: &Bundle) -> Vec<Digest> {
+    let hops = bundle.hops.iter();
+    hops.map(|h| h.statement.digest()).collect()
 }
 
 /// Tokens per second after the first token; of all tokens where there is one only.

@@ -259,13 +259,7 @@ impl Bank {
         let payees = payees.map(|(s, salt)| sessions::commit_payee(&s.terms.payee, salt).0.into());
         let price = self.run(move |e, _| price(e, &model)).await?;
         let least = self.run(|e, _| deposit_min(e)).await?;
-        let total: u128 = layers.iter().map(|l| u128::from(*l)).sum();
-        let room = DEPOSIT_POSITIONS.max(u128::from(positions).saturating_mul(2));
-        let deposit = total
-            .checked_mul(room)
-            .and_then(|n| price.times(n))
-            .unwrap_or(Amount::ZERO)
-            .max(least);
+        let deposit = deposit(&layers, positions, price).max(least);
         let ends = height + EXPIRY_BLOCKS;
         let call = ISessions::openCall {
             key: key.verifying_key().to_bytes().into(),
@@ -438,6 +432,14 @@ fn opened(receipt: &Value) -> Option<Digest> {
     alloy_primitives::hex::decode_to_array(topic)
         .ok()
         .map(Digest)
+}
+
+/// What secures twice the positions of an answer, and some at least, in all lanes.
+fn deposit(layers: &[u32], positions: u64, price: Amount) -> Amount {
+    let total: u128 = layers.iter().map(|l| u128::from(*l)).sum();
+    let room = DEPOSIT_POSITIONS.max(u128::from(positions).saturating_mul(2));
+    let units = total.checked_mul(room);
+    units.and_then(|n| price.times(n)).unwrap_or(Amount::ZERO)
 }
 
 /// Quarters of work of so many positions through so many layers.

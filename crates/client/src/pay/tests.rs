@@ -1,3 +1,5 @@
+//! The payer against the payee of a node.
+
 use super::*;
 use nesa_finality::Domain;
 use nesa_ledger::Address;
