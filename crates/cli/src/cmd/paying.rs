@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::network::Network;
 use crate::ledger::{Act, Endpoint};
 use crate::net::bank::{Bank, Settled};
-use crate::net::ledger::LocalLedger;
+use crate::net::ledger::{LocalLedger, PINS};
 use crate::net::local::ledger_file;
 use crate::net::setup::Prepared;
 use crate::{Context, Failure, keys, signer};
@@ -36,6 +36,21 @@ fn payer(context: &Context, make: bool) -> Result<Key, Failure> {
         return Ok(key);
     }
     keys::open(context, keys::DEFAULT, None)
+}
+
+/// What a light client trusts of the local ledger: its validators' hash and its first block's name.
+pub(crate) fn pins(context: &Context) -> Result<(String, String), Failure> {
+    let path = context.home.node("ledger")?.join(PINS);
+    let bytes = disk::read(&path, STATE_MAX).map_err(nesa_storage::Error::from)?;
+    let pins: Value = serde_json::from_slice(&bytes.unwrap_or_default()).unwrap_or_default();
+    let text = |key: &str| pins[key].as_str().map(str::to_owned);
+    match (text("validators_hash"), text("genesis_block")) {
+        (Some(validators), Some(first)) => Ok((validators, first)),
+        _ => Err(Failure::usage(
+            "no ledger of `nesa up` is known here; give --validators and --genesis-block as \
+             `nesa-validator init` printed them",
+        )),
+    }
 }
 
 /// Starts the local ledger, and notes where it is.

@@ -29,7 +29,7 @@ const VIOLATED: u8 = 4;
                   prompt and answer to the rows, need the model here (and, under ee, the key)."
 )]
 pub(crate) struct Verify {
-    /// A receipt bundle, a proof of an answer or of decisions, or evidence of a wrong answer
+    /// A receipt bundle, a proof of an answer or of decisions, evidence of a wrong answer, or a ledger's fetched receipt
     bundle: PathBuf,
     /// The model that a proof must be about [default: whichever model here has its root]
     #[arg(long, short, value_name = "NAME")]
@@ -40,6 +40,8 @@ pub(crate) struct Verify {
     /// The only digest of that key that is relied on
     #[arg(long, value_name = "HASH", requires = "key")]
     key_digest: Option<String>,
+    #[command(flatten)]
+    pins: super::wallet::Pins,
 }
 
 /// Runs `nesa verify`.
@@ -68,6 +70,9 @@ pub(crate) fn run(what: &Verify, context: &Context) -> Result<(), Failure> {
     }
     if let Ok(transcript) = Transcript::from_bytes(&bytes) {
         return super::dispute::receipt::verify(&transcript, context);
+    }
+    if let Ok(file @ serde_json::Value::Object(_)) = serde_json::from_slice(&bytes) {
+        return super::wallet::settled(&file, &what.pins, context);
     }
     match check(&bytes, context) {
         Ok(verified) => {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nesa_codec::Decode as _;
+use nesa_codec::{Decode as _, Digest};
 use nesa_finality::{Domain, Finalized};
 use nesa_ledger::query::ReceiptProof;
 use nesa_ledger::{Amount, AmountError, Header};
@@ -92,12 +92,33 @@ pub(crate) struct Receipt {
 pub(crate) struct Verify {
     /// A fetched receipt
     file: PathBuf,
-    /// Hash of the validator set that is trusted; `nesa-validator init` prints it
-    #[arg(long, value_name = "HASH")]
-    validators: String,
+    #[command(flatten)]
+    pins: Pins,
+}
+
+/// What is trusted of a chain; of the ledger that `nesa up` runs it is known here.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Pins {
+    /// Hash of the validator set that is trusted; `nesa-validator init` prints it [default: the local ledger's]
+    #[arg(long, value_name = "HASH", requires = "genesis_block")]
+    validators: Option<String>,
     /// Name of the chain's first block, printed beside it
-    #[arg(long, value_name = "HASH")]
-    genesis_block: String,
+    #[arg(long, value_name = "HASH", requires = "validators")]
+    genesis_block: Option<String>,
+}
+
+impl Pins {
+    /// The validators' hash and the first block's name.
+    fn read(&self, context: &Context) -> Result<(Digest, Digest), Failure> {
+        let (validators, first) = match (&self.validators, &self.genesis_block) {
+            (Some(v), Some(b)) => (v.clone(), b.clone()),
+            _ => super::paying::pins(context)?,
+        };
+        Ok((
+            hash(&validators, "the validators' hash")?,
+            hash(&first, "the first block's name")?,
+        ))
+    }
 }
 
 impl Wallet {
@@ -216,14 +237,14 @@ fn hex(v: &Value, what: &str) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn hash(text: &str, what: &str) -> Result<nesa_codec::Digest, Failure> {
+fn hash(text: &str, what: &str) -> Result<Digest, Failure> {
     let mut out = [0; 32];
     alloy_primitives::hex::decode_to_slice(text, &mut out).map_err(|_| {
         let text =
             format!("{what} has 32 bytes in hexadecimal; copy what `nesa-validator init` printed");
         Failure::usage(text)
     })?;
-    Ok(nesa_codec::Digest(out))
+    Ok(Digest(out))
 }
 
 fn verify(v: &Verify, context: &Context) -> Result<(), Failure> {
@@ -232,6 +253,12 @@ fn verify(v: &Verify, context: &Context) -> Result<(), Failure> {
         .ok_or_else(|| Failure::usage(format!("{} does not exist", v.file.display())))?;
     let file: Value = serde_json::from_slice(&bytes)
         .map_err(|e| Failure::usage(format!("{} is no fetched receipt: {e}", v.file.display())))?;
+    settled(&file, &v.pins, context)
+}
+
+/// Checks a fetched receipt from header, certificate and path alone.
+pub(crate) fn settled(file: &Value, pins: &Pins, context: &Context) -> Result<(), Failure> {
+    let (trusted, genesis) = pins.read(context)?;
     let violated = |why: &dyn std::fmt::Display| {
         let text = format!("the receipt does not hold: {why}; do not rely on it");
         Failure::new(VIOLATED, anyhow::Error::msg(text))
@@ -240,9 +267,7 @@ fn verify(v: &Verify, context: &Context) -> Result<(), Failure> {
         ReceiptProof::from_bytes(&hex(&file["proof"], "the proof")?).map_err(|e| violated(&e))?;
     let finalized = hex(&file["finalized"], "the certificate")?;
     let finalized = Finalized::from_bytes(&finalized).map_err(|e| violated(&e))?;
-    let genesis = hash(&v.genesis_block, "the first block's name")?;
     let domain = Domain::of_genesis(&genesis);
-    let trusted = hash(&v.validators, "the validators' hash")?;
     finalized
         .verify(&domain, &trusted)
         .map_err(|e| violated(&e))?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use nesa_storage::disk;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -13,6 +14,9 @@ use super::NetworkError;
 const READY_S_MAX: u64 = 30;
 /// Longest wait for it to end, in seconds.
 const STOP_S_MAX: u64 = 10;
+
+/// What `nesa-validator init` printed, in the ledger's folder.
+pub const PINS: &str = "pins.json";
 
 /// A running ledger; dropping it ends it.
 #[derive(Debug)]
@@ -59,6 +63,8 @@ impl LocalLedger {
                     String::from_utf8_lossy(&made.stderr).trim(),
                 ));
             }
+            // What a light client pins: without it, receipts ask for it on the command line.
+            let _ = disk::write(&home.join(PINS), &made.stdout, disk::Access::Shared);
         }
         let log =
             std::fs::File::create(home.join("log.txt")).map_err(|e| failed("cannot log for", e))?;
