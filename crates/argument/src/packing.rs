@@ -4,12 +4,63 @@
 
 use nesa_codec::{DecodeError, Reader, Writer};
 
-fn zigzag(v: i32) -> u32 {
-    ((v << 1) ^ (v >> 31)).cast_unsigned()
+fn zigzag(v: i64) -> u64 {
+    ((v << 1) ^ (v >> 63)).cast_unsigned()
 }
 
-fn unzigzag(v: u32) -> i32 {
+fn unzigzag(v: u64) -> i64 {
     (v >> 1).cast_signed() ^ -((v & 1).cast_signed())
+}
+
+/// Writes how many bits the largest number needs, at most 64, and all numbers in as many.
+fn pack(w: &mut Writer, values: impl Iterator<Item = u64> + Clone) {
+    let bits = u64::BITS - values.clone().max().unwrap_or(0).leading_zeros();
+    w.u8(bits as u8);
+    let (mut held, mut count) = (0u128, 0);
+    for v in values {
+        held |= u128::from(v) << count;
+        count += bits;
+        while count >= 8 {
+            w.u8(held as u8);
+            held >>= 8;
+            count -= 8;
+        }
+    }
+    if count > 0 {
+        w.u8(held as u8);
+    }
+}
+
+/// Reads `n` numbers of at most `bits_max` bits; refuses what [`pack`] does not write. Zeros take no bytes, so there
+/// are at most `zeros_max` where all are.
+fn unpack(
+    r: &mut Reader<'_>,
+    n: usize,
+    (bits_max, zeros_max): (u32, usize),
+    what: &'static str,
+) -> Result<Vec<u64>, DecodeError> {
+    let bits = u32::from(r.u8()?);
+    if bits > bits_max || (bits == 0 && n > zeros_max) {
+        return Err(DecodeError::Invalid(what));
+    }
+    let mut bytes = r.raw((n * bits as usize).div_ceil(8))?.iter();
+    let (mut held, mut count) = (0u128, 0);
+    let (mut all, mut most) = (Vec::with_capacity(n), 0);
+    for _ in 0..n {
+        while count < bits {
+            held |= u128::from(*bytes.next().unwrap_or(&0)) << count;
+            count += 8;
+        }
+        let v = (held & ((1 << bits) - 1)) as u64;
+        most = most.max(v);
+        all.push(v);
+        held >>= bits;
+        count -= bits;
+    }
+    if held != 0 || u64::BITS - most.leading_zeros() != bits {
+        return Err(DecodeError::Invalid(what));
+    }
+    Ok(all)
 }
 
 /// Writes `rows` (positions, dim).
@@ -18,22 +69,8 @@ pub(crate) fn write(w: &mut Writer, rows: &[i32], dim: usize) {
     w.len(rows.len() / dim);
     w.len(dim);
     for j in 0..dim {
-        let channel = || rows.iter().skip(j).step_by(dim).map(|&v| zigzag(v));
-        let bits = 32 - channel().max().unwrap_or(0).leading_zeros();
-        w.u8(bits as u8);
-        let (mut held, mut count) = (0u64, 0);
-        for v in channel() {
-            held |= u64::from(v) << count;
-            count += bits;
-            while count >= 8 {
-                w.u8(held as u8);
-                held >>= 8;
-                count -= 8;
-            }
-        }
-        if count > 0 {
-            w.u8(held as u8);
-        }
+        let channel = rows.iter().skip(j).step_by(dim);
+        pack(w, channel.map(|&v| zigzag(v.into())));
     }
 }
 
@@ -50,57 +87,19 @@ pub(crate) fn read(
     if dim == 0 || r.remaining() < dim {
         return Err(DecodeError::Invalid("packed rows"));
     }
-    let mut channels: Vec<Vec<u32>> = Vec::new();
-    for _ in 0..dim {
-        let bits = u32::from(r.u8()?);
-        if bits > 32 {
-            return Err(DecodeError::Invalid("packed rows"));
-        }
-        let packed = r.raw((n * bits as usize).div_ceil(8))?;
-        let mut bytes = packed.iter();
-        let (mut held, mut count) = (0u64, 0);
-        let mut channel = Vec::with_capacity(n);
-        for _ in 0..n {
-            while count < bits {
-                held |= u64::from(*bytes.next().unwrap_or(&0)) << count;
-                count += 8;
-            }
-            channel.push((held & ((1 << bits) - 1)) as u32);
-            held >>= bits;
-            count -= bits;
-        }
-        let least = 32 - channel.iter().max().copied().unwrap_or(0).leading_zeros();
-        if held != 0 || least != bits {
-            return Err(DecodeError::Invalid("packed rows"));
-        }
-        channels.push(channel);
-    }
-    let row = |t: usize| channels.iter().map(move |c| unzigzag(c[t]));
+    let channels: Vec<Vec<u64>> = (0..dim)
+        .map(|_| unpack(r, n, (32, positions_max), "packed rows"))
+        .collect::<Result<_, _>>()?;
+    // 32 bits of a zigzag are an i32.
+    let row = |t: usize| channels.iter().map(move |c| unzigzag(c[t]) as i32);
     Ok(((0..n).flat_map(row).collect(), dim))
 }
 
 /// Writes numbers of up to 63 bits, all in as many as the largest needs.
 pub(crate) fn write_wide(w: &mut Writer, values: &[i64]) {
-    let zigzag = |v: i64| ((v << 1) ^ (v >> 63)).cast_unsigned();
     w.len(values.len());
-    if values.is_empty() {
-        return;
-    }
-    let most = values.iter().map(|&v| zigzag(v)).max().unwrap_or(0);
-    let bits = u64::BITS - most.leading_zeros();
-    w.u8(bits as u8);
-    let (mut held, mut count) = (0u128, 0);
-    for &v in values {
-        held |= u128::from(zigzag(v)) << count;
-        count += bits;
-        while count >= 8 {
-            w.u8(held as u8);
-            held >>= 8;
-            count -= 8;
-        }
-    }
-    if count > 0 {
-        w.u8(held as u8);
+    if !values.is_empty() {
+        pack(w, values.iter().map(|&v| zigzag(v)));
     }
 }
 
@@ -113,35 +112,17 @@ pub(crate) fn read_wide(
     n_max: usize,
     max: i64,
 ) -> Result<Vec<i64>, DecodeError> {
+    let wrong = DecodeError::Invalid("packed numbers");
     let n = r.len(n_max)?;
     if n == 0 {
         return Ok(Vec::new());
     }
-    let bits = u32::from(r.u8()?);
-    if bits > 63 || (bits == 0 && n > 1 << 16) {
-        return Err(DecodeError::Invalid("packed numbers"));
-    }
-    let mut bytes = r.raw((n * bits as usize).div_ceil(8))?.iter();
-    let (mut held, mut count) = (0u128, 0);
-    let (mut all, mut most) = (Vec::with_capacity(n), 0);
-    for _ in 0..n {
-        while count < bits {
-            held |= u128::from(*bytes.next().unwrap_or(&0)) << count;
-            count += 8;
-        }
-        let v = (held & ((1 << bits) - 1)) as u64;
-        most = most.max(v);
-        all.push((v >> 1).cast_signed() ^ -((v & 1).cast_signed()));
-        held >>= bits;
-        count -= bits;
-    }
-    let small = all
-        .iter()
-        .all(|v: &i64| v.unsigned_abs() <= max.unsigned_abs());
-    if held != 0 || u64::BITS - most.leading_zeros() != bits || !small {
-        return Err(DecodeError::Invalid("packed numbers"));
-    }
-    Ok(all)
+    let all: Vec<i64> = unpack(r, n, (63, 1 << 16), "packed numbers")?
+        .into_iter()
+        .map(unzigzag)
+        .collect();
+    let fits = |v: &i64| v.unsigned_abs() <= max.unsigned_abs();
+    all.iter().all(fits).then_some(all).ok_or(wrong)
 }
 
 #[cfg(test)]

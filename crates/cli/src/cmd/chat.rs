@@ -54,7 +54,7 @@ pub(crate) fn run(what: &Chat, context: &Context) -> Result<(), Failure> {
         };
         let done = talk().await;
         for s in paying::settle(context, &network).await {
-            let tx = s.tx.as_deref().unwrap_or("-");
+            let tx = &s.tx;
             context
                 .out
                 .step(&format!("paid {} NES: {tx}", s.amount.decimal()));

@@ -206,7 +206,7 @@ pub(crate) fn report(settled: &[Settled], answer: &crate::net::answer::Answer) -
         "price": purse.price.decimal(),
         "lanes": purse.promised().iter().map(lane).collect::<Vec<_>>(),
         "opened": purse.opened,
-        "settled": done.and_then(|d| d.tx.clone()),
+        "settled": done.map(|d| d.tx.clone()),
         "amount": done.map(|d| d.amount.decimal()),
     })
 }

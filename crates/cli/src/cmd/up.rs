@@ -101,10 +101,10 @@ async fn end(
     ledger: Option<LocalLedger>,
 ) -> Result<(), Failure> {
     for s in paying::settle(context, &network).await {
-        let tx = s.tx.as_deref().unwrap_or("-");
         context.out.step(&format!(
-            "paid {} NES for the endpoint's answers: {tx}",
-            s.amount.decimal()
+            "paid {} NES for the endpoint's answers: {}",
+            s.amount.decimal(),
+            s.tx
         ));
     }
     match Arc::try_unwrap(network) {

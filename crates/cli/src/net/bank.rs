@@ -25,6 +25,8 @@ use crate::ledger::{Act, Done, Endpoint};
 
 /// Positions that a deposit is good for.
 const DEPOSIT_POSITIONS: u128 = 65_536;
+/// Most NES that one session locks without being asked: prices are publishers' words.
+const DEPOSIT_MAX: Amount = Amount::nes(100);
 /// How far ahead a session expires, in blocks.
 const EXPIRY_BLOCKS: u64 = 100_000;
 /// Blocks before its expiry in which a session takes no new answer.
@@ -67,8 +69,8 @@ pub struct Settled {
     pub session: Digest,
     /// The transaction that opened it.
     pub opened: String,
-    /// The transaction that settled it; none where nothing was owed.
-    pub tx: Option<String>,
+    /// The transaction that settled it.
+    pub tx: String,
     /// What was paid, before the split.
     pub amount: Amount,
 }
@@ -259,7 +261,7 @@ impl Bank {
         let payees = payees.map(|(s, salt)| sessions::commit_payee(&s.terms.payee, salt).0.into());
         let price = self.run(move |e, _| price(e, &model)).await?;
         let least = self.run(|e, _| deposit_min(e)).await?;
-        let deposit = deposit(&layers, positions, price).max(least);
+        let deposit = deposit(&layers, positions, price, least)?;
         let ends = height + EXPIRY_BLOCKS;
         let call = ISessions::openCall {
             key: key.verifying_key().to_bytes().into(),
@@ -319,7 +321,7 @@ impl Bank {
             all.push(Settled {
                 session: purse.id,
                 opened: purse.opened.clone(),
-                tx: Some(done.hash),
+                tx: done.hash,
                 amount: Amount(sum),
             });
         }
@@ -435,15 +437,46 @@ fn opened(receipt: &Value) -> Option<Digest> {
 }
 
 /// What secures twice the positions of an answer, and some at least, in all lanes.
-fn deposit(layers: &[u32], positions: u64, price: Amount) -> Amount {
+fn deposit(
+    layers: &[u32],
+    positions: u64,
+    price: Amount,
+    least: Amount,
+) -> Result<Amount, NetworkError> {
     let total: u128 = layers.iter().map(|l| u128::from(*l)).sum();
     let room = DEPOSIT_POSITIONS.max(u128::from(positions).saturating_mul(2));
     let units = total.checked_mul(room);
-    units.and_then(|n| price.times(n)).unwrap_or(Amount::ZERO)
+    let sum = units.and_then(|n| price.times(n)).map(|s| s.max(least));
+    sum.filter(|s| *s <= DEPOSIT_MAX).ok_or_else(|| {
+        NetworkError::Process(format!(
+            "the model's price of {} NES per unit of work would lock more than {} NES; ask another model",
+            price.decimal(),
+            DEPOSIT_MAX.decimal()
+        ))
+    })
 }
 
 /// Quarters of work of so many positions through so many layers.
 #[must_use]
 pub fn quarters(positions: u64, layers: u64) -> u64 {
     positions.saturating_mul(layers).saturating_mul(QUARTERS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_that_would_lock_a_fortune_is_refused() {
+        let least = Amount(1_000_000_000_000_000);
+        let cheap = deposit(&[15, 15], 128, Amount(1_000_000_000), least).unwrap();
+        assert_eq!(cheap, Amount(30 * 65_536 * 1_000_000_000));
+        assert_eq!(deposit(&[1], 1, Amount(1), least).unwrap(), least);
+        let long = deposit(&[1], 100_000, Amount(1_000_000_000), least).unwrap();
+        assert_eq!(long, Amount(200_000 * 1_000_000_000).max(least));
+        for price in [Amount::nes(1), Amount(u128::MAX)] {
+            let refused = deposit(&[15, 15], 128, price, least).unwrap_err();
+            assert!(refused.to_string().contains("would lock"), "{refused}");
+        }
+    }
 }

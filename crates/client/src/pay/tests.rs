@@ -179,3 +179,22 @@ fn shares_sum_to_one_and_follow_layers() {
     assert_eq!(shares(&[]), None);
     assert_eq!(shares(&[1, 0]), None);
 }
+
+#[test]
+fn what_was_not_proven_is_not_paid() {
+    let (mut payer, mut payee) = pair();
+    for _ in 0..2 {
+        payer.before(4 * BUCKET).unwrap();
+        payer.delivered(4 * BUCKET);
+    }
+    let paid = payer.pay(None).unwrap().unwrap();
+    payee.take(&paid).unwrap();
+    assert_eq!(payee.paid(), 2 * BUCKET);
+    payer.before(4 * BUCKET).unwrap();
+    payer.delivered(4 * BUCKET);
+    payer.withhold();
+    let last = payer.last().unwrap();
+    payee.take(&last).unwrap();
+    assert_eq!(payee.paid(), 2 * BUCKET, "delivered, but never proven");
+    assert!(payee.is_over());
+}

@@ -15,6 +15,26 @@ use crate::models::abi::IModels::registerCall;
 use crate::testing::World;
 use crate::{Amount, Params, Receipt, models};
 
+/// Events, errors and functions of an interface's text, as they stand in it.
+fn declared(text: &str) -> Vec<&str> {
+    let lines = text.lines().map(str::trim);
+    lines
+        .filter(|l| {
+            ["event ", "error ", "function ", "interface "]
+                .iter()
+                .any(|k| l.starts_with(k))
+        })
+        .collect()
+}
+
+#[test]
+fn compilers_get_the_interface_that_the_ledger_answers() {
+    let ours = declared(include_str!("../abi.rs"));
+    let theirs = declared(include_str!("../../../../../contracts/INesaInference.sol"));
+    assert_eq!(ours, theirs);
+    assert!(ours.len() > 10, "{ours:?}");
+}
+
 /// Who publishes, asks, works.
 const PUBLISHER: u8 = 2;
 const ASKER: u8 = 3;
